@@ -1,0 +1,42 @@
+"""Everything that can go wrong while compressing, in one tree.
+
+CompressionError              exit code
+├── DataError                 3   a data file or data window is not what the workload needs
+├── RecipeError               4   a recipe has an unknown key, an impossible chain, a bad value
+├── TrainingError             5   training diverged or a checkpoint does not fit
+└── TechniqueError            6   a technique produced something it must not publish
+
+The store's own errors (`compression.store.errors`) carry exit codes 7 and 8.
+"""
+
+from __future__ import annotations
+
+
+class CompressionError(Exception):
+    """Base of the tree; `exit_code` is what the command line ends with."""
+
+    exit_code = 1
+
+
+class DataError(CompressionError):
+    """The data given cannot be used; the message names file, column, expected and given."""
+
+    exit_code = 3
+
+
+class RecipeError(CompressionError):
+    """The recipe cannot be run; the message names file, key and the allowed values."""
+
+    exit_code = 4
+
+
+class TrainingError(CompressionError):
+    """Training cannot go on: a loss is not finite, or a checkpoint belongs to another run."""
+
+    exit_code = 5
+
+
+class TechniqueError(CompressionError):
+    """A technique made an artifact that is not what its name says (e.g. int8 without integers)."""
+
+    exit_code = 6

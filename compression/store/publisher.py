@@ -1,0 +1,109 @@
+"""Publish into a model store so that a reader sees a variant whole or not at all.
+
+On a local folder a variant is written aside and renamed into place. Object stores have no rename;
+there the manifest is written last, and a variant without a manifest does not exist.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+
+import fsspec.core
+from fsspec.implementations.local import LocalFileSystem
+
+from compression.store import layout
+from compression.store.errors import VariantExistsError
+from compression.store.manifest import Baselines, Document, Manifest, ModelDocument, StoredFile
+from compression.store.samples import Samples
+
+
+def describe(path: str, content: bytes) -> StoredFile:
+    """The entry that a manifest lists for a file of this content."""
+    return StoredFile(path=path, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
+
+
+def _json(document: Document) -> bytes:
+    return document.model_dump_json(indent=2).encode() + b"\n"
+
+
+class Publisher:
+    """Write side of a store at `uri`."""
+
+    def __init__(self, uri: str) -> None:
+        self._fs, root = fsspec.core.url_to_fs(uri)
+        self._root = str(root).rstrip("/")
+        self._local = isinstance(self._fs, LocalFileSystem)
+
+    def publish_model(self, document: ModelDocument, samples: Samples) -> None:
+        """Write or replace a model's document and samples; its variants stay as they are."""
+        content = samples.to_bytes()
+        document = document.model_copy(update={"samples": describe(layout.SAMPLES, content)})
+        self._write(f"{document.name}/{layout.SAMPLES}", content)
+        self._write(f"{document.name}/{layout.MODEL_DOCUMENT}", _json(document))
+
+    def publish_baselines(self, model: str, baselines: Baselines) -> None:
+        """Write or replace the model's baselines."""
+        self._write(f"{model}/{layout.BASELINES}", _json(baselines))
+
+    def publish_variant(
+        self, manifest: Manifest, contents: Mapping[str, bytes], *, replace: bool = False
+    ) -> None:
+        """Publish a variant. `contents` maps path → bytes and must be what the manifest lists.
+
+        Raises:
+            VariantExistsError: the name is taken and `replace` is False.
+            ValueError: contents and manifest differ; nothing was written.
+        """
+        listed = {file.path: file for file in manifest.files}
+        described = {path: describe(path, content) for path, content in contents.items()}
+        if listed != described:
+            raise ValueError(f"manifest of {manifest.name!r} does not describe its files")
+        folder = f"{manifest.model}/{layout.VARIANTS}/{manifest.name}"
+        if self._fs.exists(f"{self._root}/{folder}/{layout.MANIFEST}") and not replace:
+            raise VariantExistsError(
+                f"variant {manifest.name!r} of {manifest.model!r} is published already: "
+                "give it another name, or say --replace"
+            )
+        if self._local:
+            self._publish_folder(Path(self._root) / folder, _json(manifest), contents)
+            return
+        if self._fs.exists(f"{self._root}/{folder}"):
+            self._fs.rm(f"{self._root}/{folder}", recursive=True)
+        for path, content in contents.items():
+            self._fs.pipe_file(f"{self._root}/{folder}/{path}", content)
+        self._fs.pipe_file(f"{self._root}/{folder}/{layout.MANIFEST}", _json(manifest))
+
+    def _publish_folder(self, folder: Path, manifest: bytes, contents: Mapping[str, bytes]) -> None:
+        aside = folder.parent / f".{folder.name}.{uuid.uuid4().hex}"
+        aside.mkdir(parents=True)
+        try:
+            for path, content in contents.items():
+                (aside / path).write_bytes(content)
+            (aside / layout.MANIFEST).write_bytes(manifest)
+            if folder.exists():
+                old = folder.parent / f".{folder.name}.{uuid.uuid4().hex}"
+                os.rename(folder, old)
+                os.rename(aside, folder)
+                shutil.rmtree(old)
+            else:
+                os.rename(aside, folder)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+
+    def _write(self, path: str, content: bytes) -> None:
+        target = f"{self._root}/{path}"
+        if not self._local:
+            self._fs.pipe_file(target, content)
+            return
+        aside = Path(f"{target}.{uuid.uuid4().hex}")
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            aside.write_bytes(content)
+            os.replace(aside, target)
+        finally:
+            aside.unlink(missing_ok=True)

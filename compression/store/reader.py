@@ -1,0 +1,177 @@
+"""Read a model store in two phases: parse and verify everything, then hand out bytes.
+
+A store is a folder or any fsspec URI (`s3://…`). Nothing here unpickles, and no file's content
+leaves this module before its size and sha256 match the document that lists it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TypeVar
+
+import fsspec
+import fsspec.core
+from pydantic import ValidationError
+
+from compression.store import layout
+from compression.store.errors import CorruptArtifactError, StoreUnavailableError
+from compression.store.manifest import (
+    Baselines,
+    Document,
+    Manifest,
+    ModelDocument,
+    StoredFile,
+)
+from compression.store.samples import Samples
+
+_D = TypeVar("_D", bound=Document)
+
+
+def _explain(error: ValidationError) -> str:
+    parts = []
+    for item in error.errors():
+        where = ".".join(str(part) for part in item["loc"]) or "document"
+        parts.append(f"{where}: {item['msg']}")
+    return "; ".join(parts)
+
+
+@dataclass(frozen=True)
+class VariantFiles:
+    """A verified variant: its manifest and the content of each of its files, by path."""
+
+    manifest: Manifest
+    contents: dict[str, bytes]
+
+    @property
+    def artifact(self) -> bytes:
+        """Content of the file the runtime opens."""
+        return self.contents[self.manifest.runtime.artifact]
+
+
+class ModelStore:
+    """Read side of a store at `uri`, e.g. `out/demo/store` or `s3://bucket/models`."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        self._fs, root = fsspec.core.url_to_fs(uri)
+        self._root = str(root).rstrip("/")
+
+    def models(self) -> tuple[str, ...]:
+        """Names of the published models, sorted.
+
+        Raises:
+            StoreUnavailableError: there is no such folder, or it holds no model.
+        """
+        found = self._folders(self._root, layout.MODEL_DOCUMENT)
+        if not found:
+            raise StoreUnavailableError(
+                f"no model store at {self.uri}: expected <model>/{layout.MODEL_DOCUMENT} in it. "
+                "Publish one with: python -m compression run RECIPE --store " + self.uri
+            )
+        return found
+
+    def variants(self, model: str) -> tuple[str, ...]:
+        """Names of the model's published variants, sorted; half-written ones do not appear."""
+        return self._folders(f"{self._root}/{model}/{layout.VARIANTS}", layout.MANIFEST)
+
+    def model(self, model: str) -> ModelDocument:
+        """The model's document."""
+        if model not in self.models():
+            raise StoreUnavailableError(
+                f"no model {model!r} in {self.uri}: it holds {', '.join(self.models())}"
+            )
+        return self._document(f"{model}/{layout.MODEL_DOCUMENT}", ModelDocument)
+
+    def manifest(self, model: str, variant: str) -> Manifest:
+        """A variant's manifest."""
+        published = self.variants(model)
+        if variant not in published:
+            raise StoreUnavailableError(
+                f"no variant {variant!r} of model {model!r} in {self.uri}: "
+                f"it holds {', '.join(published) or 'none'}"
+            )
+        return self._document(f"{self._folder(model, variant)}/{layout.MANIFEST}", Manifest)
+
+    def baselines(self, model: str) -> Baselines | None:
+        """The baselines the original is held against, None if none were published."""
+        path = f"{model}/{layout.BASELINES}"
+        if not self._fs.exists(f"{self._root}/{path}"):
+            return None
+        return self._document(path, Baselines)
+
+    def samples(self, model: str) -> Samples:
+        """The model's held-out requests, verified."""
+        document = self.model(model)
+        return Samples.from_bytes(self._verified(model, document.samples))
+
+    def load(self, model: str, variant: str) -> VariantFiles:
+        """A variant with every file read and verified.
+
+        Raises:
+            CorruptArtifactError: a file is missing, or its size or sha256 is not the manifest's.
+        """
+        manifest = self.manifest(model, variant)
+        listed = {file.path for file in manifest.files}
+        if manifest.runtime.artifact not in listed:
+            raise CorruptArtifactError(
+                f"manifest of {variant!r} runs {manifest.runtime.artifact!r}, which it does not list: "
+                f"{sorted(listed)}"
+            )
+        folder = self._folder(model, variant)
+        return VariantFiles(
+            manifest, {file.path: self._verified(folder, file) for file in manifest.files}
+        )
+
+    def _folder(self, model: str, variant: str) -> str:
+        return f"{model}/{layout.VARIANTS}/{variant}"
+
+    def _folders(self, parent: str, marker: str) -> tuple[str, ...]:
+        try:
+            entries = self._fs.ls(parent, detail=False)
+        except (FileNotFoundError, NotADirectoryError):
+            return ()
+        except OSError as error:
+            raise StoreUnavailableError(f"cannot list {parent}: {error}") from error
+        names = (str(entry).rstrip("/").rsplit("/", 1)[-1] for entry in entries)
+        return tuple(
+            sorted(
+                name
+                for name in names
+                if not name.startswith(".") and self._fs.exists(f"{parent}/{name}/{marker}")
+            )
+        )
+
+    def _read(self, path: str) -> bytes:
+        try:
+            return bytes(self._fs.cat_file(f"{self._root}/{path}"))
+        except FileNotFoundError as error:
+            raise CorruptArtifactError(
+                f"{path} is missing in {self.uri}: publish the variant again"
+            ) from error
+        except OSError as error:
+            raise StoreUnavailableError(f"cannot read {path} in {self.uri}: {error}") from error
+
+    def _document(self, path: str, kind: type[_D]) -> _D:
+        try:
+            return kind.model_validate_json(self._read(path))
+        except ValidationError as error:
+            raise CorruptArtifactError(
+                f"{path} in {self.uri} is not a valid {kind.__name__}: {_explain(error)}"
+            ) from error
+
+    def _verified(self, folder: str, file: StoredFile) -> bytes:
+        path = f"{folder}/{file.path}"
+        content = self._read(path)
+        if len(content) != file.bytes:
+            raise CorruptArtifactError(
+                f"{path} in {self.uri} has {len(content)} bytes, its document says {file.bytes}: "
+                "the file was changed or cut off; publish it again"
+            )
+        digest = hashlib.sha256(content).hexdigest()
+        if digest != file.sha256:
+            raise CorruptArtifactError(
+                f"{path} in {self.uri} has sha256 {digest}, its document says {file.sha256}: "
+                "the file was changed after it was published; publish it again"
+            )
+        return content
