@@ -34,7 +34,8 @@ class Reach:
     def draw(self, places: IntArray, rng: np.random.Generator) -> IntArray:
         """One terminal for each of places int[k], uniformly; each must reach at least one."""
         nth = (rng.random(len(places)) * self.counts[places]).astype(np.int64)
-        return self.members[self.starts[places] + nth]
+        terminals: IntArray = self.members[self.starts[places] + nth]
+        return terminals
 
 
 def reach(places: FloatArray, terminals: FloatArray, radius: float) -> Reach:

@@ -78,7 +78,7 @@ class SplitConfig(BaseModel):
         if usable < 9:
             raise DataError(
                 f"split: days {first_day} to {last_day} are too few: two gaps of "
-                f"{label_delay_days} days (label_delay_days) and 9 days of data are needed, that is "
+                f"{label_delay_days} days (label_delay_days) and 9 days of data are needed: "
                 f"{2 * label_delay_days + 9}. Give more days, or set train_days, validation_days "
                 "(or null), test_days and label_delay_days yourself."
             )
