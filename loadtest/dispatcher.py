@@ -1,0 +1,130 @@
+"""The open loop: sends on schedule, whatever the server does.
+
+A closed loop waits for an answer before it sends the next request, so a server that stalls for a
+second is asked nothing in that second and the stall is counted once. Real callers keep coming.
+Here one greenlet walks the schedule and hands each request to a pool of connections; a request is
+timed from the moment it was meant to leave.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import gevent
+from gevent import Greenlet
+from geventhttpclient._parser import HTTPParseError
+
+from loadtest.connection import Connection, Target
+from loadtest.recorder import BROKEN, Observer
+from loadtest.timer import Timer, make_timer
+
+_LEAD_SECONDS = 0.01
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How a walk went: requests taken from the schedule and the seconds it took."""
+
+    taken: int
+    elapsed_seconds: float
+
+
+class Dispatcher:
+    """Sends prepared `requests`, in turn, over at most `max_in_flight` kept-alive connections."""
+
+    def __init__(
+        self,
+        target: Target,
+        requests: Sequence[bytes],
+        observer: Observer,
+        max_in_flight: int = 256,
+    ) -> None:
+        self._target = target
+        self._requests = requests
+        self._observer = observer
+        self._max_in_flight = max_in_flight
+        self._idle: list[Connection] = []
+        self._in_flight: dict[Greenlet, float] = {}
+
+    def warm(self, connections: int) -> None:
+        """Open connections ahead, so that no request of the run pays for it. Raises OSError."""
+        for _ in range(min(connections, self._max_in_flight) - len(self._idle)):
+            connection = Connection(self._target)
+            connection.open()
+            self._idle.append(connection)
+
+    def overdue(self, limit_seconds: float) -> int:
+        """Requests without an answer whose response time is already beyond the limit."""
+        oldest = time.monotonic() - limit_seconds
+        return sum(intended < oldest for intended in self._in_flight.values())
+
+    @property
+    def in_flight(self) -> int:
+        """Requests awaiting their answer."""
+        return len(self._in_flight)
+
+    def walk(self, times: Iterable[float], stop: Callable[[], bool]) -> Pace:
+        """Send at `times` (seconds from now) until they end or `stop` says so."""
+        timer = make_timer()
+        start = time.monotonic() + _LEAD_SECONDS
+        taken = 0
+        try:
+            for offset in times:
+                self._wait(timer, start + offset)
+                if stop():
+                    break
+                self._hand_over(start + offset, self._requests[taken % len(self._requests)])
+                taken += 1
+        finally:
+            timer.close()
+        return Pace(taken, time.monotonic() - start)
+
+    def _wait(self, timer: Timer, intended: float) -> None:
+        if intended <= time.monotonic():
+            gevent.sleep(0)  # late: still let answers be read, or the lateness feeds itself
+            return
+        while intended > time.monotonic():
+            timer.wait_until(intended)
+
+    def _hand_over(self, intended: float, request: bytes) -> None:
+        if len(self._in_flight) >= self._max_in_flight:
+            self._observer.dropped()
+            return
+        connection = self._idle.pop() if self._idle else Connection(self._target)
+        greenlet = Greenlet(self._send, connection, intended, request)
+        self._in_flight[greenlet] = intended
+        greenlet.start()
+
+    def _send(self, connection: Connection, intended: float, request: bytes) -> None:
+        started = time.monotonic()
+        try:
+            status = connection.exchange(request)
+        except (OSError, HTTPParseError):
+            status = BROKEN
+        except gevent.GreenletExit:
+            del self._in_flight[gevent.getcurrent()]
+            self._observer.unfinished(intended, started, time.monotonic())
+            raise
+        ended = time.monotonic()
+        del self._in_flight[gevent.getcurrent()]
+        self._idle.append(connection)
+        self._observer.answered(
+            intended, started, ended, status, connection.body if status else b""
+        )
+
+    def drain(self, seconds: float) -> None:
+        """Wait up to `seconds` for the answers on their way, then give up on the rest."""
+        gevent.joinall(list(self._in_flight), timeout=seconds)
+        gevent.killall(list(self._in_flight), block=True)
+        now = time.monotonic()
+        for intended in self._in_flight.values():  # handed over, but never had its turn
+            self._observer.unfinished(intended, now, now)
+        self._in_flight.clear()
+
+    def close(self) -> None:
+        """Close every idle connection."""
+        for connection in self._idle:
+            connection.close()
+        self._idle.clear()

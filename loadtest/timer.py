@@ -1,0 +1,86 @@
+"""Waiting until an exact moment inside a gevent loop.
+
+gevent's own timers are rounded up to the next millisecond by libev's epoll backend, which is more
+than a small model takes to answer. On Linux the kernel's timerfd wakes the loop through a file
+descriptor instead, some tens of microseconds after the moment asked for.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+import time
+from typing import Any, Protocol
+
+import gevent
+from gevent import get_hub
+
+_CLOCK_MONOTONIC = 1
+_ABSOLUTE = 1
+_NONBLOCK = 0o4000
+_SLACK_OPTION = 29  # PR_SET_TIMERSLACK
+
+
+class Timer(Protocol):
+    """Sleeps until a moment of `time.monotonic`."""
+
+    def wait_until(self, moment_seconds: float) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class SleepTimer:
+    """gevent.sleep: right to about a millisecond, works everywhere."""
+
+    def wait_until(self, moment_seconds: float) -> None:
+        gevent.sleep(max(0.0, moment_seconds - time.monotonic()))
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class _Timespec(ctypes.Structure):
+    _fields_ = (("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long))
+
+
+class _TimerSpec(ctypes.Structure):
+    _fields_ = (("interval", _Timespec), ("value", _Timespec))
+
+
+class TimerFd:
+    """Linux timerfd on CLOCK_MONOTONIC, the clock of `time.monotonic`."""
+
+    def __init__(self) -> None:
+        self._libc: Any = ctypes.CDLL(None, use_errno=True)
+        self._fd: int = self._libc.timerfd_create(_CLOCK_MONOTONIC, _NONBLOCK)
+        if self._fd < 0:
+            raise OSError(ctypes.get_errno(), "timerfd_create failed")
+        self._libc.prctl(_SLACK_OPTION, 1, 0, 0, 0)
+        self._hub: Any = get_hub()
+        self._watcher: Any = self._hub.loop.io(self._fd, 1)
+        self._spec = _TimerSpec()
+
+    def wait_until(self, moment_seconds: float) -> None:
+        nanoseconds = int(moment_seconds * 1e9)
+        self._spec.value.seconds, self._spec.value.nanoseconds = divmod(nanoseconds, 1_000_000_000)
+        self._libc.timerfd_settime(self._fd, _ABSOLUTE, ctypes.byref(self._spec), None)
+        self._hub.wait(self._watcher)
+        try:
+            os.read(self._fd, 8)
+        except BlockingIOError:  # woken for another reason: the caller looks at the clock again
+            return
+
+    def close(self) -> None:
+        self._watcher.close()
+        os.close(self._fd)
+
+
+def make_timer() -> Timer:
+    """The most exact timer this platform has."""
+    if sys.platform == "linux":
+        try:
+            return TimerFd()
+        except OSError:
+            return SleepTimer()
+    return SleepTimer()
