@@ -115,8 +115,8 @@ class ModelStore:
         listed = {file.path for file in manifest.files}
         if manifest.runtime.artifact not in listed:
             raise CorruptArtifactError(
-                f"manifest of {variant!r} runs {manifest.runtime.artifact!r}, which it does not list: "
-                f"{sorted(listed)}"
+                f"manifest of {variant!r} runs {manifest.runtime.artifact!r}, "
+                f"which is not among its files: {sorted(listed)}"
             )
         folder = self._folder(model, variant)
         return VariantFiles(

@@ -1,0 +1,81 @@
+"""From a chain's end to what is published: the file, its scores, its latency, its threshold."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from compression.chains import Chain
+from compression.graphs.export import to_onnx, to_program
+from compression.graphs.inspect import flops_per_row, integer_kernels
+from compression.graphs.session import open_session, run, scores_of
+from compression.techniques.candidate import parameter_count
+from compression.training.rows import Inputs
+from compression.training.scoring import logits_of
+from compression.workloads.base import Rows, Workload
+
+Floats = npt.NDArray[np.float32]
+Report = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A file that a runtime opens, and how to score with it here."""
+
+    chain: Chain
+    engine: Literal["torch", "onnxruntime"]
+    file: str
+    content: bytes
+    parameters: int
+    flops_per_row: int
+    integer_kernels: int
+
+    @classmethod
+    def of(cls, chain: Chain, workload: Workload) -> Artifact:
+        """Export the chain's module if it has no graph yet; the original stays a torch program."""
+        candidate = chain.candidate
+        example = workload.gather(workload.validation[:8])
+        float_graph = to_onnx(candidate.module, example, workload.outputs[0].name)
+        torch_program = not chain.steps
+        graph = candidate.onnx or float_graph
+        return cls(
+            chain,
+            "torch" if torch_program else "onnxruntime",
+            "model.pt2" if torch_program else "model.onnx",
+            to_program(candidate.module, example) if torch_program else graph,
+            parameter_count(candidate.module),
+            flops_per_row(float_graph),
+            0 if torch_program else integer_kernels(graph),
+        )
+
+    def scores(self, workload: Workload, rows: Rows, workers: int, report: Report) -> Floats:
+        """Scores float32[len(rows)], using `workers` cores."""
+        if self.engine == "onnxruntime":
+            return scores_of(self.content, workload.gather, rows, workers=workers, report=report)
+        threads = torch.get_num_threads()
+        torch.set_num_threads(workers)
+        try:
+            return logits_of(self.chain.candidate.module, workload.gather, rows, report=report)
+        finally:
+            torch.set_num_threads(threads)
+
+    def caller(self) -> Callable[[Inputs], Floats]:
+        """One inference with the published file, as a server would run it on one thread."""
+        if self.engine == "onnxruntime":
+            session = open_session(self.content)
+            return lambda inputs: run(session, inputs)
+        program = torch.export.load(io.BytesIO(self.content)).module()
+        return lambda inputs: _call_program(program, inputs)
+
+
+def _call_program(program: Any, inputs: Mapping[str, npt.NDArray[Any]]) -> Floats:
+    with torch.inference_mode():
+        output = program(*(torch.from_numpy(array) for array in inputs.values()))
+    scores: Floats = output.numpy()
+    return scores

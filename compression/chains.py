@@ -1,0 +1,108 @@
+"""Run the chains of a recipe, several at once, each step cached by content.
+
+A step's content is everything its result depends on: data, the original's weights, the parent's
+content, technique and options, seed. A second run of an unchanged recipe loads every step.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import torch
+
+from compression.console import Stages
+from compression.recipe import ORIGINAL, ChainConfig, Recipe, parsed_steps
+from compression.techniques import Technique
+from compression.techniques.base import Family, Options
+from compression.techniques.candidate import Candidate, Template
+from compression.techniques.context import Context
+
+CODE_VERSION = 1
+"""Raise it when a technique's result changes for the same options: it empties the cache."""
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A chain that ran: what came out, and the hash of everything it depends on."""
+
+    name: str
+    parent: str | None
+    family: Family
+    steps: tuple[tuple[str, Options], ...]
+    """All techniques since the original, with their options."""
+    candidate: Candidate
+    content_sha256: str
+
+
+def _content(*parts: object) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+class ChainRunner:
+    """Runs all chains of a recipe on `workers` threads, one core each."""
+
+    def __init__(
+        self, recipe: Recipe, source: str, context: Context, stages: Stages, workers: int
+    ) -> None:
+        self._recipe, self._source, self._context = recipe, source, context
+        self._stages, self._workers = stages, workers
+
+    def run(self) -> dict[str, Chain]:
+        """Every variant and baseline by name, in the recipe's order.
+
+        Small models gain little from a second thread in one operation: chains run side by side,
+        one thread each.
+        """
+        futures: dict[str, Future[Chain]] = {}
+        with ThreadPoolExecutor(
+            self._workers, initializer=torch.set_num_threads, initargs=(1,)
+        ) as pool:
+            # Parents come first in the recipe, so a waiting chain never starves its parent.
+            for name, chain in self._recipe.chains().items():
+                futures[name] = pool.submit(self._chain, name, chain, futures)
+            try:
+                return {name: future.result() for name, future in futures.items()}
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+    def _chain(self, name: str, config: ChainConfig, done: dict[str, Future[Chain]]) -> Chain:
+        chain = self._original() if name == ORIGINAL else self._start(name, config, done)
+        for technique, options in parsed_steps(self._source, name, config):
+            chain = self._step(chain, technique, options)
+        return chain
+
+    def _original(self) -> Chain:
+        workload = self._context.workload
+        content = _content(
+            CODE_VERSION, workload.data_sha256, workload.original_sha256, self._recipe.seed
+        )
+        candidate = Candidate(Template("original"), workload.original())
+        return Chain(ORIGINAL, None, "original", (), candidate, content)
+
+    def _start(self, name: str, config: ChainConfig, done: dict[str, Future[Chain]]) -> Chain:
+        parent = done[config.parent or ORIGINAL].result()
+        return Chain(
+            name, parent.name, parent.family, parent.steps, parent.candidate, parent.content_sha256
+        )
+
+    def _step(self, chain: Chain, technique: Technique, options: Options) -> Chain:
+        rows = self._context.validation.rows
+        content = _content(chain.content_sha256, technique.name, options.model_dump(), len(rows))
+        folder = self._context.work / "steps" / content[:24]
+        candidate = Candidate.load(folder, self._context.workload)
+        if candidate is None:
+            with self._stages.stage(f"{chain.name}: {technique.name}") as advance:
+                candidate = technique.apply(chain.candidate, options, self._context, advance)
+            candidate.save(folder)
+        return Chain(
+            chain.name,
+            chain.parent,
+            technique.family or chain.family,
+            (*chain.steps, (technique.name, options)),
+            candidate,
+            content,
+        )

@@ -1,0 +1,1 @@
+"""ONNX graphs: export from PyTorch, what is in them, and running them."""

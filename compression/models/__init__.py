@@ -1,0 +1,1 @@
+"""Network architectures that workloads build their originals and students from."""

@@ -1,0 +1,317 @@
+"""Judge all variants of a run together and publish them."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from compression.artifacts import Artifact
+from compression.chains import Chain
+from compression.console import Stages
+from compression.graphs.latency import measure
+from compression.quality.assess import assess
+from compression.quality.bootstrap import paired_intervals
+from compression.quality.calibration import alert_rate, threshold_for_alert_rate
+from compression.quality.gate import REFERENCE, judge
+from compression.recipe import ORIGINAL, Recipe
+from compression.store import (
+    Baseline,
+    Baselines,
+    ChainStep,
+    Decision,
+    Latency,
+    Lineage,
+    Manifest,
+    ModelDocument,
+    ModelStore,
+    Publisher,
+    Quality,
+    Runtime,
+    Samples,
+    StoredFile,
+    describe,
+)
+from compression.store.layout import PROBE_ROWS, SAMPLES
+from compression.techniques.context import WeightedRows
+from compression.verdicts import earns_its_cost, teacher_helped
+from compression.workloads.base import Rows, Workload
+
+BOOSTING = "gradient-boosting"
+RATIO = "average_precision"
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Everything measured of one run, by model name."""
+
+    qualities: Mapping[str, Quality]
+    thresholds: Mapping[str, float]
+    notes: tuple[str, ...]
+    """What the comparisons with the baselines say, in words."""
+    boosting_seconds: float
+
+
+class Judge:
+    """Scores validation and test rows once per artifact, then judges all models together."""
+
+    def __init__(
+        self, workload: Workload, recipe: Recipe, stages: Stages, work: Path, workers: int
+    ) -> None:
+        self._workload, self._recipe, self._stages = workload, recipe, stages
+        self._work, self._workers = work, workers
+
+    def scores(self, artifact: Artifact, rows: Rows, what: str) -> Floats:
+        """Scores of rows, cached by the chain's content and the rows."""
+        path = self._work / "scores" / f"{artifact.chain.content_sha256[:24]}-{what}.npz"
+        if path.exists():
+            with np.load(path, allow_pickle=False) as stored:
+                if np.array_equal(stored["rows"], rows):
+                    cached: Floats = stored["scores"]
+                    return cached
+        with self._stages.stage(f"{artifact.chain.name}: scoring {what}") as advance:
+            scores = artifact.scores(self._workload, rows, self._workers, advance)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(path, rows=rows, scores=scores)
+        return scores
+
+    def judge(
+        self,
+        artifacts: Mapping[str, Artifact],
+        validation: WeightedRows,
+        test: WeightedRows,
+        boosted: Floats,
+        boosting_seconds: float,
+    ) -> Judged:
+        """Thresholds from validation rows, then quality on the test rows, read once."""
+        thresholds = {ORIGINAL: self._workload.decision_threshold}
+        chosen = {n: self.scores(a, validation.rows, "validation") for n, a in artifacts.items()}
+        rate = alert_rate(chosen[ORIGINAL], thresholds[ORIGINAL], validation.weights)
+        for name, scores in chosen.items():
+            if name != ORIGINAL:
+                thresholds[name] = threshold_for_alert_rate(scores, rate, validation.weights)
+        tested: dict[str, Floats] = {
+            n: self.scores(a, test.rows, "test") for n, a in artifacts.items()
+        }
+        tested[BOOSTING] = boosted
+        rows = test.rows
+        everything = bool((test.weights == 1).all())
+        qualities = assess(
+            self._workload.labels[rows],
+            tested,
+            thresholds,
+            ORIGINAL,
+            self._workload.groups[rows],
+            self._workload.days[rows],
+            None if everything else test.weights,
+            test_description=self._description(len(rows), everything),
+            replicates=self._recipe.test.replicates,
+            seed=self._recipe.seed,
+            parents={n: a.chain.parent for n, a in artifacts.items() if a.chain.parent},
+        )
+        notes = (
+            earns_its_cost(qualities[BOOSTING].ratios_to_original[RATIO]),
+            *self._teaching(artifacts, tested, test),
+        )
+        return Judged(qualities, thresholds, notes, boosting_seconds)
+
+    def _teaching(
+        self, artifacts: Mapping[str, Artifact], tested: Mapping[str, Floats], test: WeightedRows
+    ) -> Iterator[str]:
+        """Each distilled student against its twin that was trained alone."""
+        chains = {name: artifact.chain for name, artifact in artifacts.items()}
+        alone = [n for n, c in chains.items() if [t for t, _ in c.steps] == ["train"]]
+        taught = [n for n, c in chains.items() if [t for t, _ in c.steps] == ["distill"]]
+        for student, twin in zip(taught, alone, strict=False):
+            intervals = paired_intervals(
+                self._workload.labels[test.rows],
+                {name: tested[name] for name in (student, twin)},
+                twin,
+                self._workload.groups[test.rows],
+                test.weights,
+                replicates=self._recipe.test.replicates,
+                seed=self._recipe.seed,
+            )
+            seconds = float(chains[student].candidate.notes[0]["teacher_scoring_seconds"])
+            yield teacher_helped(student, twin, intervals[student].ratios[RATIO], seconds)
+
+    def _description(self, rows: int, everything: bool) -> str:
+        days = self._workload.days[self._workload.test]
+        window = f"days {days.min()}–{days.max()} ({(days.max() - days.min() + 1) / 7:.0f} weeks)"
+        if everything:
+            return f"all {rows:,} test rows, {window}"
+        return (
+            f"a weighted sample of {rows:,} of {len(days):,} test rows, {window}: all positives, "
+            "negatives by how much they matter (Horvitz–Thompson weights)"
+        )
+
+
+class VariantPublisher:
+    """Publishes judged artifacts of one run into a store."""
+
+    def __init__(self, store: str, workload: Workload, recipe: Recipe, *, replace: bool) -> None:
+        self._store = store
+        self._publisher = Publisher(store)
+        self._workload, self._recipe, self._replace = workload, recipe, replace
+        self._samples = self._draw_samples()
+
+    def _draw_samples(self) -> Samples:
+        """Held-out rows in their natural mix, from the test window."""
+        generator = np.random.default_rng(self._recipe.seed + 1)
+        test = self._workload.test
+        rows = np.sort(generator.choice(test, min(self._recipe.samples, len(test)), replace=False))
+        labels = self._workload.labels[rows].astype(np.float32)
+        inputs = self._workload.gather(rows)
+        return Samples(inputs, labels, self._workload.routing_keys(rows))
+
+    def publish_model(self) -> None:
+        """model.json and samples.npz."""
+        workload = self._workload
+        document = ModelDocument(
+            name=self._recipe.model,
+            workload=workload.name,
+            inputs=workload.inputs,
+            outputs=workload.outputs,
+            decision=Decision(
+                output=workload.outputs[0].name, threshold=workload.decision_threshold
+            ),
+            routing_key=workload.routing_key,
+            champion=self._recipe.champion,
+            samples=StoredFile(path=SAMPLES, sha256="0" * 64, bytes=0),
+            data=workload.describe(),
+        )
+        self._publisher.publish_model(document, self._samples)
+
+    def is_current(self, chain: Chain) -> bool:
+        """True if this very content, judged by this very recipe, is published already."""
+        store = ModelStore(self._store)
+        if chain.name not in store.variants(self._recipe.model):
+            return False
+        lineage = store.manifest(self._recipe.model, chain.name).lineage
+        return (lineage.content_sha256, lineage.recipe_sha256) == (
+            chain.content_sha256,
+            self._recipe.sha256,
+        )
+
+    def measured(self, artifact: Artifact) -> tuple[Latency, tuple[float, ...]]:
+        """Model-only latency on sample rows, and the probe scores."""
+        call = artifact.caller()
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            probes = call(self._samples.rows(0, PROBE_ROWS))
+            batches = {size: self._samples.rows(0, size) for size in self._recipe.latency_rows}
+            latency = measure(
+                lambda size: call(batches[size]),
+                self._recipe.latency_rows,
+                self._recipe.latency_seconds,
+            )
+        finally:
+            torch.set_num_threads(threads)
+        return latency, tuple(float(score) for score in probes)
+
+    def publish(self, artifact: Artifact, judged: Judged) -> Manifest:
+        """Measure and publish one variant."""
+        chain = artifact.chain
+        latency, probes = self.measured(artifact)
+        quality = judged.qualities[chain.name]
+        manifest = Manifest(
+            model=self._recipe.model,
+            name=chain.name,
+            family=chain.family,
+            created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            runtime=Runtime(
+                engine=artifact.engine,
+                artifact=artifact.file,
+                precision=chain.candidate.precision,
+                needs=_needs(artifact.engine),
+                integer_kernels=artifact.integer_kernels,
+            ),
+            files=(describe(artifact.file, artifact.content),),
+            lineage=self._lineage(chain),
+            parameters=artifact.parameters,
+            flops_per_row=artifact.flops_per_row,
+            decision_threshold=judged.thresholds[chain.name],
+            quality=quality,
+            gate=REFERENCE if chain.name == ORIGINAL else judge(quality, self._recipe.gate_config),
+            latency=latency,
+            probe_scores=probes,
+        )
+        self._publisher.publish_variant(
+            manifest, {artifact.file: artifact.content}, replace=self._replace
+        )
+        return manifest
+
+    def publish_baselines(self, chains: Mapping[str, Chain], judged: Judged) -> None:
+        """The honest comparisons, and what they say in words."""
+        baselines = [
+            Baseline(
+                name=BOOSTING,
+                description="gradient boosting on the same inputs with the last 8 transactions",
+                parameters=None,
+                training_seconds=judged.boosting_seconds,
+                quality=judged.qualities[BOOSTING],
+            )
+        ]
+        for name, config in self._recipe.baselines.items():
+            notes = chains[name].candidate.notes[-1]
+            baselines.append(
+                Baseline(
+                    name=name,
+                    description=config.description,
+                    parameters=sum(p.numel() for p in chains[name].candidate.module.parameters()),
+                    training_seconds=float(notes["training_seconds"]),
+                    quality=judged.qualities[name],
+                )
+            )
+        self._publisher.publish_baselines(
+            self._recipe.model,
+            Baselines(
+                profile=self._recipe.profile,
+                notes=judged.notes,
+                baselines=tuple(baselines),
+            ),
+        )
+
+    def _lineage(self, chain: Chain) -> Lineage:
+        candidate = chain.candidate
+        steps = zip(chain.steps, candidate.notes, candidate.seconds, strict=True)
+        return Lineage(
+            parent=chain.parent,
+            chain=tuple(
+                ChainStep(
+                    technique=name,
+                    options=options.model_dump(mode="json"),
+                    seconds=seconds,
+                    notes=notes,
+                )
+                for (name, options), notes, seconds in steps
+            ),
+            recipe_sha256=self._recipe.sha256,
+            content_sha256=chain.content_sha256,
+            data_sha256=self._workload.data_sha256,
+            seed=self._recipe.seed,
+        )
+
+
+def _needs(engine: str) -> dict[str, str]:
+    """Packages the artifact was made and checked with, by name."""
+    names: dict[str, tuple[str, ...]] = {
+        "torch": ("torch",),
+        "onnxruntime": ("onnxruntime-gpu", "onnxruntime"),
+    }
+    found: dict[str, Any] = {}
+    for name in names[engine]:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,207 @@
+"""Recipes: which workload, which variants by which chains, which gate. YAML, version 1.
+
+Everything is checked before anything is trained: unknown keys, missing parents, techniques that
+cannot follow each other, options that a technique does not have.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from compression.errors import RecipeError
+from compression.quality.gate import GateConfig
+from compression.store.manifest import Name
+from compression.techniques import TECHNIQUES, Technique
+from compression.techniques.base import Options
+from compression.workloads import WORKLOADS
+
+ORIGINAL = "original"
+_M = TypeVar("_M", bound=BaseModel)
+
+
+class _Config(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class ChainConfig(_Config):
+    """A chain: `from` a variant, `steps` of one technique each, `{technique: options}`."""
+
+    parent: Annotated[Name | None, Field(alias="from")] = None
+    steps: tuple[dict[str, dict[str, Any] | None], ...] = ()
+    description: str = ""
+
+
+class TestConfig(_Config):
+    """How the test weeks are read. `rows` None scores every row."""
+
+    __test__ = False  # not a test case, whatever its name suggests to pytest
+
+    rows: int | None = Field(default=None, ge=1000)
+    """Size of a weighted sample: all positives, negatives by how much they matter."""
+    replicates: int = Field(default=500, ge=100)
+
+
+class ValidationConfig(_Config):
+    """Rows on which calibration and thresholds are chosen; `negatives` None takes all."""
+
+    negatives: int | None = Field(default=None, ge=1000)
+
+
+class Recipe(_Config):
+    """A parsed recipe. `workload` holds the workload's own config."""
+
+    version: Literal[1]
+    model: Name
+    profile: str = "full"
+    """Named in the report, so that a quick run is not taken for a thorough one."""
+    seed: int = Field(default=0, ge=0)
+    champion: Name = ORIGINAL
+    gate: str | GateConfig = "default"
+    workload: dict[str, Any]
+    test: TestConfig = TestConfig()
+    validation: ValidationConfig = ValidationConfig()
+    samples: int = Field(default=1000, ge=32, le=20_000)
+    latency_rows: tuple[int, ...] = (1, 32)
+    latency_seconds: float = Field(default=2.0, gt=0)
+    """Time spent measuring the model-only latency of each batch size."""
+    variants: dict[Name, ChainConfig]
+    baselines: dict[Name, ChainConfig] = {}
+
+    @property
+    def gate_config(self) -> GateConfig:
+        """The gate's bounds."""
+        return GateConfig.preset(self.gate) if isinstance(self.gate, str) else self.gate
+
+    @property
+    def sha256(self) -> str:
+        """Hash of everything the recipe says."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def chains(self) -> dict[str, ChainConfig]:
+        """Variants and baselines, parents before children."""
+        return {**self.variants, **self.baselines}
+
+
+def parsed_steps(
+    source: str, name: str, chain: ChainConfig
+) -> tuple[tuple[Technique, Options], ...]:
+    """A chain's techniques with their checked options."""
+    return tuple(
+        _step(source, f"{name}.steps[{index}]", step) for index, step in enumerate(chain.steps)
+    )
+
+
+def _step(
+    source: str, where: str, step: dict[str, dict[str, Any] | None]
+) -> tuple[Technique, Options]:
+    if len(step) != 1:
+        raise RecipeError(f"{source}: {where} must name one technique, it has {sorted(step)}")
+    ((technique_name, options),) = step.items()
+    technique = TECHNIQUES.get(technique_name)
+    if technique is None:
+        raise RecipeError(
+            f"{source}: {where}: no technique {technique_name!r}; "
+            f"allowed: {', '.join(sorted(TECHNIQUES))}"
+        )
+    return technique, validate(
+        technique.options, options or {}, f"{source}: {where}.{technique_name}"
+    )
+
+
+def validate(kind: type[_M], document: Any, where: str) -> _M:
+    """Parse a document; errors name the place, the key and what is allowed there."""
+    try:
+        return kind.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = ".".join(str(part) for part in first["loc"]) or "document"
+        if first["type"] == "extra_forbidden":
+            allowed = ", ".join(sorted(_allowed(kind, first["loc"][:-1])))
+            raise RecipeError(f"{where}: unknown key {path!r}; allowed here: {allowed}") from error
+        given = f" (given: {first['input']!r})" if first["type"] != "missing" else ""
+        raise RecipeError(f"{where}: {path}: {first['msg']}{given}") from error
+
+
+def _allowed(kind: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
+    """Keys of the model that `path` leads to, as far as it can be followed."""
+    for part in path:
+        field = kind.model_fields.get(str(part))
+        inner = None if field is None else field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            kind = inner
+        elif "ChainConfig" in str(inner):
+            kind = ChainConfig
+    return [field.alias or name for name, field in kind.model_fields.items()]
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read and check a recipe file.
+
+    Raises:
+        RecipeError: names the file, the key, and the allowed values.
+    """
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecipeError(f"cannot read recipe {path}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} is not YAML: {error}") from error
+    if not isinstance(document, dict):
+        raise RecipeError(f"{path} must be a mapping with version, model, workload, variants")
+    recipe = validate(Recipe, document, str(path))
+    check(recipe, str(path))
+    return recipe
+
+
+def check(recipe: Recipe, source: str) -> None:
+    """The checks that go beyond types: workload, gate, parents, order of techniques."""
+    name = recipe.workload.get("name")
+    if name not in WORKLOADS:
+        raise RecipeError(
+            f"{source}: workload.name is {name!r}; allowed: {', '.join(sorted(WORKLOADS))}"
+        )
+    validate(WORKLOADS[name].config, recipe.workload, f"{source}: workload")
+    try:
+        recipe.gate_config  # noqa: B018
+    except RecipeError as error:
+        raise RecipeError(f"{source}: {error}") from error
+    if recipe.variants.get(ORIGINAL, ChainConfig(steps=({},))).steps:
+        raise RecipeError(
+            f"{source}: variants must have {ORIGINAL!r} with no steps: the original is what all "
+            "others are held against"
+        )
+    if recipe.champion not in recipe.variants:
+        raise RecipeError(
+            f"{source}: champion {recipe.champion!r} is not among the variants: "
+            f"{', '.join(recipe.variants)}"
+        )
+    _check_chains(recipe, source)
+
+
+def _check_chains(recipe: Recipe, source: str) -> None:
+    ends_in_graph: dict[str, bool] = {}
+    for name, chain in recipe.chains().items():
+        if chain.parent is None and name not in (ORIGINAL, *recipe.baselines):
+            raise RecipeError(f"{source}: {name} needs `from`: the variant its chain starts at")
+        parent = chain.parent or ORIGINAL
+        if name != ORIGINAL and parent not in ends_in_graph:
+            raise RecipeError(
+                f"{source}: {name}.from is {parent!r}, which is not defined before it; "
+                f"allowed: {', '.join(ends_in_graph)}"
+            )
+        finished = ends_in_graph.get(parent, False)
+        for technique, _ in parsed_steps(source, name, chain):
+            if finished and technique.name != "onnx":
+                raise RecipeError(
+                    f"{source}: {name}: {technique.name} cannot follow a technique that ends in "
+                    "a graph (onnx, quantize): nothing can be trained or quantised after it"
+                )
+            finished = finished or technique.ends_in_graph
+        ends_in_graph[name] = finished

@@ -1,0 +1,16 @@
+"""Techniques by name. A new one is a new module and one line here."""
+
+from __future__ import annotations
+
+from compression.techniques.base import Technique
+from compression.techniques.distill import Distill
+from compression.techniques.onnx import Onnx
+from compression.techniques.prune import Prune
+from compression.techniques.quantize import Quantize
+from compression.techniques.train import Train
+
+TECHNIQUES: dict[str, Technique] = {
+    technique.name: technique for technique in (Onnx(), Prune(), Quantize(), Distill(), Train())
+}
+
+__all__ = ["TECHNIQUES", "Technique"]

@@ -1,0 +1,110 @@
+"""What passes along a chain: a module, and at the chain's end an artifact."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from compression.models.resize import head_counts, resize_to
+from compression.models.transformer import CalibratedScorer
+from compression.workloads.base import Workload
+
+Precision = Literal["fp32", "fp16", "int8", "int4"]
+MODULE, GRAPH, RECORD = "module.safetensors", "model.onnx", "candidate.json"
+
+
+@dataclass(frozen=True)
+class Template:
+    """How to build the module's architecture before its weights are loaded."""
+
+    kind: Literal["original", "student"]
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def build(self, workload: Workload) -> CalibratedScorer:
+        """A module of that architecture, in eval mode."""
+        if self.kind == "original":
+            return workload.original()
+        return CalibratedScorer(workload.student(self.options)).eval()
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model on its way to being a variant.
+
+    `onnx` is set by techniques that work on graphs; after that no technique can change `module`.
+    """
+
+    template: Template
+    module: CalibratedScorer
+    onnx: bytes | None = None
+    precision: Precision = "fp32"
+    notes: tuple[dict[str, Any], ...] = ()
+    """What each technique of the chain found worth telling, e.g. training seconds."""
+    seconds: tuple[float, ...] = ()
+    """Wall time of each technique of the chain."""
+
+    def noted(self, notes: dict[str, Any], seconds: float) -> Candidate:
+        """The candidate with one more technique's notes."""
+        return replace(self, notes=(*self.notes, notes), seconds=(*self.seconds, seconds))
+
+    def save(self, folder: Path) -> None:
+        """Write without pickle; the record last, so that a folder with a record is whole."""
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(
+            {name: value.contiguous() for name, value in self.module.state_dict().items()},
+            folder / MODULE,
+        )
+        if self.onnx is not None:
+            (folder / GRAPH).write_bytes(self.onnx)
+        record = {
+            "template": {"kind": self.template.kind, "options": self.template.options},
+            "heads": head_counts(self.module),
+            "onnx": self.onnx is not None,
+            "precision": self.precision,
+            "notes": self.notes,
+            "seconds": self.seconds,
+        }
+        aside = folder / (RECORD + ".partial")
+        aside.write_text(json.dumps(record))
+        os.replace(aside, folder / RECORD)
+
+    @classmethod
+    def load(cls, folder: Path, workload: Workload) -> Candidate | None:
+        """Read back what `save` wrote; None if it is not there, or not whole."""
+        if not (folder / RECORD).exists():
+            return None
+        record = json.loads((folder / RECORD).read_text())
+        template = Template(**record["template"])
+        module = template.build(workload)
+        with safe_open(folder / MODULE, "pt") as file:
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        resize_to(module, state, record["heads"])
+        module.load_state_dict(state)
+        return cls(
+            template,
+            module.eval(),
+            (folder / GRAPH).read_bytes() if record["onnx"] else None,
+            record["precision"],
+            tuple(record["notes"]),
+            tuple(record["seconds"]),
+        )
+
+
+def parameter_count(module: nn.Module) -> int:
+    """Trained numbers in the module."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def freeze(module: nn.Module) -> None:
+    """No gradients from here on."""
+    for parameter in module.parameters():
+        parameter.requires_grad_(False)
+    torch.set_grad_enabled(True)

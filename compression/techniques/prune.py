@@ -1,0 +1,159 @@
+"""`prune`: structured pruning in rounds, each followed by retraining.
+
+Whole attention heads and hidden units go, so tensors shrink and any runtime gets faster. Groups
+are found by DepGraph (Fang et al., CVPR 2023) through torch-pruning. The residual stream keeps
+its width. Retraining listens to the unpruned original beside the labels.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from dataclasses import replace
+from typing import Any, ClassVar, Literal
+
+import torch
+import torch_pruning
+from pydantic import Field
+from torch import nn
+
+from compression.models.transformer import Attention, Block, CalibratedScorer
+from compression.techniques.base import Family, Options
+from compression.techniques.candidate import Candidate, parameter_count
+from compression.techniques.context import Context, Report
+from compression.techniques.train import training_pool
+from compression.training.loop import TrainConfig, Trainer
+from compression.training.objectives import SoftAndHardLabels
+from compression.training.rows import TrainingRows
+
+
+class PruneOptions(Options):
+    """What to remove, and how to heal."""
+
+    remove: float = Field(default=0.5, gt=0, lt=1)
+    """Share of heads and of hidden units removed in all."""
+    rounds: int = Field(default=2, ge=1)
+    importance: Literal["magnitude"] = "magnitude"
+    epochs_per_round: int = Field(default=1, ge=1)
+    batch_rows: int = Field(default=128, ge=1)
+    learning_rate: float = Field(default=3e-4, gt=0)
+    negatives_per_positive: float = Field(default=3, gt=0)
+    pool_negatives: int = Field(default=80_000, ge=1)
+    max_positives: int | None = Field(default=None, ge=1)
+    """Bound on positives per epoch, for quick runs; None takes all."""
+    temperature: float = Field(default=2.0, gt=0)
+    soft_weight: float = Field(default=0.5, ge=0, le=1)
+
+
+class Prune:
+    """Iterative structured pruning of a transformer."""
+
+    name: ClassVar[str] = "prune"
+    family: ClassVar[Family | None] = "pruned"
+    options: ClassVar[type[Options]] = PruneOptions
+    ends_in_graph: ClassVar[bool] = False
+
+    def apply(
+        self, candidate: Candidate, options: PruneOptions, context: Context, report: Report
+    ) -> Candidate:
+        """A smaller copy of the candidate, retrained and recalibrated."""
+        started = time.perf_counter()
+        module = copy.deepcopy(candidate.module)
+        before = parameter_count(module)
+        rows = self._rows(options, context, report)
+        retraining_seconds = 0.0
+        for done in range(options.rounds):
+            # After round r the share left is (1 - remove)^((r+1)/rounds).
+            step = 1 - (1 - options.remove) ** (1 / options.rounds)
+            remove_structures(module.body, step, context)
+            retraining_seconds += self._retrain(module, rows, options, context, done, report)
+        context.recalibrate(module, lambda done, rows: None)
+        notes = {
+            "parameters_before": before,
+            "parameters_after": parameter_count(module),
+            "training_seconds": retraining_seconds,
+        }
+        pruned = replace(candidate, module=module.eval())
+        return pruned.noted(notes, time.perf_counter() - started)
+
+    def _rows(self, options: PruneOptions, context: Context, report: Report) -> TrainingRows:
+        workload = context.workload
+        rows = training_pool(workload, options.pool_negatives, context.seed)
+        logits, _ = context.teacher_logits(rows, report)
+        return TrainingRows(
+            lambda positions: workload.gather(rows[positions]),
+            workload.labels[rows],
+            logits,
+            options.max_positives,
+        )
+
+    def _retrain(
+        self,
+        module: CalibratedScorer,
+        rows: TrainingRows,
+        options: PruneOptions,
+        context: Context,
+        round_: int,
+        report: Report,
+    ) -> float:
+        for part in module.modules():
+            if isinstance(part, nn.Dropout):
+                part.p = 0.0  # a pruned network needs no further handicap
+        log = Trainer(
+            module.body,
+            rows,
+            SoftAndHardLabels(options.temperature, options.soft_weight),
+            TrainConfig(
+                epochs=options.epochs_per_round,
+                batch_rows=options.batch_rows,
+                learning_rate=options.learning_rate,
+                negatives_per_positive=options.negatives_per_positive,
+                average_decay=0.99,
+                bfloat16=True,
+                seed=context.seed + round_,
+            ),
+            report=lambda done, steps, loss: report(round_ * steps + done, options.rounds * steps),
+        ).fit()
+        return log.seconds
+
+
+def remove_structures(body: nn.Module, share: float, context: Context) -> None:
+    """Remove a share of the heads and hidden units of every block, in place."""
+    workload = context.workload
+    example = tuple(
+        torch.from_numpy(array) for array in workload.gather(workload.train[:2]).values()
+    )
+    blocks = [part for part in body.modules() if isinstance(part, Block)]
+    attentions = [block.attention for block in blocks]
+    heads: dict[nn.Module, int] = {
+        projection: attention.heads
+        for attention in attentions
+        for projection in (attention.q, attention.k, attention.v)
+    }
+    pruner: Any = torch_pruning.pruner.BasePruner(
+        body.eval(),
+        example,
+        importance=torch_pruning.importance.GroupMagnitudeImportance(p=2),
+        pruning_ratio=share,
+        num_heads=heads,
+        prune_num_heads=True,
+        prune_head_dims=False,
+        head_pruning_ratio=share,
+        ignored_layers=_residual_writers(body, blocks),
+    )
+    pruner.step()
+    _update_heads(attentions, pruner.num_heads)
+
+
+def _residual_writers(body: nn.Module, blocks: list[Block]) -> list[nn.Module]:
+    """Layers whose outputs are the residual stream: their outputs stay."""
+    inside = {id(part) for block in blocks for part in block.modules()}
+    outside = [
+        part for part in body.modules() if isinstance(part, nn.Linear) and id(part) not in inside
+    ]
+    return [*outside, *(b.attention.out for b in blocks), *(b.narrow for b in blocks)]
+
+
+def _update_heads(attentions: list[Attention], left: dict[nn.Module, int]) -> None:
+    for attention in attentions:
+        attention.heads = left[attention.q]

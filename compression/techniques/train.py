@@ -1,0 +1,90 @@
+"""`train`: the student's architecture trained on hard labels alone.
+
+Not a compression of anything: the honest baseline for `distill`, same rows, same epochs.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from compression.techniques.base import Family, Options
+from compression.techniques.candidate import Candidate, Template
+from compression.techniques.context import Context, Report
+from compression.training.loop import TrainConfig, Trainer, TrainingLog
+from compression.training.objectives import HardLabels, Objective
+from compression.training.rows import TrainingRows, pooled
+from compression.workloads.base import Rows, Workload
+
+
+class TrainOptions(Options):
+    """A student and its training."""
+
+    student: dict[str, Any] = Field(default_factory=dict)
+    """Options of the workload's student, e.g. {width: 64}."""
+    epochs: int = Field(default=12, ge=1)
+    batch_rows: int = Field(default=256, ge=1)
+    learning_rate: float = Field(default=3e-3, gt=0)
+    negatives_per_positive: float = Field(default=10, gt=0)
+    pool_negatives: int = Field(default=80_000, ge=1)
+    """Negatives of the training window that the epochs draw from."""
+
+
+def training_pool(workload: Workload, negatives: int, seed: int) -> Rows:
+    """Every positive of the training window and drawn negatives, int64[m], in order."""
+    labels = workload.labels[workload.train]
+    positives, others = workload.train[labels], workload.train[~labels]
+    wanted = min(negatives, len(others))
+    drawn = np.random.default_rng(seed).choice(others, wanted, replace=False)
+    return np.sort(np.concatenate((positives, drawn)))
+
+
+def train_student(
+    options: TrainOptions,
+    context: Context,
+    objective: Objective,
+    teacher_logits: np.ndarray[Any, np.dtype[np.float32]] | None,
+    report: Report,
+) -> tuple[Candidate, TrainingLog]:
+    """An untrained student, trained and recalibrated; the training's log beside it."""
+    workload = context.workload
+    student = {**options.student, "seed": context.seed}
+    template = Template("student", student)
+    module = template.build(workload)
+    rows = training_pool(workload, options.pool_negatives, context.seed)
+    log = Trainer(
+        module.body,
+        TrainingRows(pooled(workload.gather(rows)), workload.labels[rows], teacher_logits),
+        objective,
+        TrainConfig(
+            epochs=options.epochs,
+            batch_rows=options.batch_rows,
+            learning_rate=options.learning_rate,
+            negatives_per_positive=options.negatives_per_positive,
+            seed=context.seed,
+        ),
+        report=lambda done, steps, loss: report(done, steps),
+    ).fit()
+    context.recalibrate(module, lambda done, rows: None)
+    return Candidate(template, module), log
+
+
+class Train:
+    """The student alone."""
+
+    name: ClassVar[str] = "train"
+    family: ClassVar[Family | None] = "baseline"
+    options: ClassVar[type[Options]] = TrainOptions
+    ends_in_graph: ClassVar[bool] = False
+
+    def apply(
+        self, candidate: Candidate, options: TrainOptions, context: Context, report: Report
+    ) -> Candidate:
+        """A student of the workload; the candidate given is not used."""
+        started = time.perf_counter()
+        student, log = train_student(options, context, HardLabels(), None, report)
+        notes = {"training_seconds": log.seconds, "rows_seen": log.rows_seen}
+        return student.noted(notes, time.perf_counter() - started)

@@ -1,0 +1,1 @@
+"""Training: rows, objectives, the loop and its checkpoints."""

@@ -1,0 +1,181 @@
+"""The fraud workload: transactions in, a probability of fraud out."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from compression.errors import RecipeError
+from compression.models.transformer import (
+    CalibratedScorer,
+    TransactionTransformer,
+    TransformerConfig,
+)
+from compression.store.manifest import TensorSpec
+from compression.training.rows import Inputs
+from compression.workloads.base import Rows
+from compression.workloads.fraud.artifact import (
+    OriginalRecord,
+    load_original,
+    load_record,
+    weights_sha256,
+)
+from compression.workloads.fraud.boosting import GradientBoostingBaseline
+from compression.workloads.fraud.config import FraudConfig
+from compression.workloads.fraud.features import (
+    HISTORY_FEATURES,
+    TRANSACTION_FEATURES,
+    FraudFeatures,
+)
+from compression.workloads.fraud.files import read_transactions
+from compression.workloads.fraud.simulator import simulate
+from compression.workloads.fraud.splits import split
+
+STUDENT_DEFAULTS: dict[str, int] = {"width": 64, "layers": 1, "heads": 4, "feed_forward": 128}
+STANDARDISE_ROWS = 20_000
+BASELINE_NEGATIVES_PER_POSITIVE = 10
+
+
+class FraudWorkload:
+    """Simulated or the user's own transactions; see `compression.workloads.base.Workload`."""
+
+    name = "fraud"
+    routing_key = "customer_id"
+
+    def __init__(self, config: FraudConfig) -> None:
+        self.config = config
+        if config.data is None:
+            self.transactions = simulate(config.simulator)
+        else:
+            self.transactions = read_transactions(config.data, config.columns)
+        tx = self.transactions
+        self._features = FraudFeatures.build(tx, config.history_length)
+        windows = split(tx, config.split)
+        self.train, self.validation, self.test = windows.train, windows.validation, windows.test
+        self.labels, self.groups, self.days = tx.fraud, tx.customer, tx.time_days
+        k = config.history_length
+        self.inputs: tuple[TensorSpec, ...] = (
+            TensorSpec(name="transaction", datatype="FP32", shape=(-1, len(TRANSACTION_FEATURES))),
+            TensorSpec(name="history", datatype="FP32", shape=(-1, k, len(HISTORY_FEATURES))),
+        )
+        self.outputs: tuple[TensorSpec, ...] = (
+            TensorSpec(name="score", datatype="FP32", shape=(-1,)),
+        )
+
+    @cached_property
+    def data_sha256(self) -> str:
+        """Hash of the transactions, the split and the history's length."""
+        settings = self.config.split.model_dump_json() + str(self.config.history_length)
+        return hashlib.sha256((self.transactions.data_hash() + settings).encode()).hexdigest()
+
+    def gather(self, rows: Rows) -> Inputs:
+        """transaction float32[m, 20] and history float32[m, k, 7]."""
+        return {
+            "transaction": self._features.transaction[rows],
+            "history": self._features.history(rows),
+        }
+
+    def routing_keys(self, rows: Rows) -> npt.NDArray[np.str_]:
+        """The customers' own ids, unicode[m]."""
+        return self.transactions.customer_ids[self.groups[rows]].astype(np.str_)
+
+    def describe(self) -> dict[str, Any]:
+        """Source, windows, counts."""
+        config = self.config
+        counts = {
+            name: {"rows": len(rows), "frauds": int(self.labels[rows].sum())}
+            for name, rows in (
+                ("train", self.train),
+                ("validation", self.validation),
+                ("test", self.test),
+            )
+        }
+        source: dict[str, Any] = (
+            {"simulator": config.simulator.model_dump()}
+            if config.data is None
+            else {"file": config.data.name}
+        )
+        return {
+            **source,
+            "transactions": len(self.labels),
+            "split": config.split.model_dump(),
+            "history_length": config.history_length,
+            "counts": counts,
+            "data_sha256": self.data_sha256,
+        }
+
+    @cached_property
+    def original_record(self) -> OriginalRecord:
+        """How the original was trained."""
+        return load_record(self.config.original)
+
+    @cached_property
+    def original_sha256(self) -> str:
+        """Hash of the original's weights file."""
+        return weights_sha256(self.config.original)
+
+    @property
+    def shipped(self) -> Path:
+        """The original's folder: it may hold teacher logits, too."""
+        return self.config.original
+
+    def original(self) -> CalibratedScorer:
+        """The trained original."""
+        scorer = load_original(self.config.original)
+        architecture = self.original_record.architecture
+        if architecture["history_length"] != self.config.history_length:
+            raise RecipeError(
+                f"workload.history_length is {self.config.history_length}, but the original in "
+                f"{self.config.original} was trained with {architecture['history_length']}: "
+                "use that, or train another original with: make original"
+            )
+        return scorer
+
+    @property
+    def decision_threshold(self) -> float:
+        """The original's threshold."""
+        return self.original_record.decision_threshold
+
+    def transformer(self, sizes: dict[str, Any], seed: int) -> TransactionTransformer:
+        """An untrained transformer for these inputs, its standardisation fitted on `train`."""
+        torch.manual_seed(seed)
+        model = TransactionTransformer(
+            TransformerConfig(
+                transaction_features=len(TRANSACTION_FEATURES),
+                history_features=len(HISTORY_FEATURES),
+                history_length=self.config.history_length,
+                **sizes,
+            )
+        )
+        generator = np.random.default_rng(seed)
+        rows = generator.choice(self.train, min(STANDARDISE_ROWS, len(self.train)), replace=False)
+        model.fit_inputs(*(torch.from_numpy(array) for array in self.gather(rows).values()))
+        return model
+
+    def student(self, options: dict[str, Any]) -> TransactionTransformer:
+        """A small transformer; options: width, layers, heads, feed_forward, seed."""
+        allowed = {*STUDENT_DEFAULTS, "seed"}
+        unknown = set(options) - allowed
+        if unknown:
+            raise RecipeError(
+                f"student has no option {sorted(unknown)}; allowed: {', '.join(sorted(allowed))}"
+            )
+        sizes = {**STUDENT_DEFAULTS, **{k: v for k, v in options.items() if k != "seed"}}
+        return self.transformer(sizes, int(options.get("seed", 0)))
+
+    def baseline_scores(self, rows: Rows, seed: int) -> npt.NDArray[np.float32]:
+        """Gradient boosting on the 20 inputs and the flattened recent history."""
+        generator = np.random.default_rng(seed)
+        labels = self.labels[self.train]
+        positives, negatives = self.train[labels], self.train[~labels]
+        wanted = min(len(negatives), BASELINE_NEGATIVES_PER_POSITIVE * len(positives))
+        pool = np.concatenate((positives, generator.choice(negatives, wanted, replace=False)))
+        model = GradientBoostingBaseline()
+        model.fit(self._features, pool, self.labels[pool], seed)
+        return model.score(self._features, rows)
