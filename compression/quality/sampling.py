@@ -15,8 +15,12 @@ import numpy.typing as npt
 from compression.errors import DataError
 from compression.quality.ranking import Index, Labels, Scores, Weights
 
-FALLOFF = 0.5
-"""Below the negatives that are all kept, the probability falls as rank ** -FALLOFF."""
+FALLOFF = 0.75
+"""Below the negatives that are all kept, the probability falls as rank ** -FALLOFF.
+
+In simulations with good and bad proxies 0.75 to 1 gave average precision a third of the variance
+of 0 (one small probability for all the rest) or less; the lower keeps the largest weights smaller.
+"""
 
 
 @dataclass(frozen=True)
