@@ -1,0 +1,32 @@
+"""What a backend is."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from serve_app.batching import Computed
+from serve_app.runners.base import Arrays
+
+
+class Backend(Protocol):
+    """One variant, ready to compute, wherever it is."""
+
+    placement: str
+
+    async def infer(self, inputs: Arrays, rows: int) -> Computed:
+        """Compute a request of `rows` rows; inputs are as `model.json` describes them.
+
+        Raises:
+            QueueFullError: too many rows wait.
+            VariantFailedError: the model raised.
+            BackendUnavailableError: nobody answers.
+        """
+        ...
+
+    async def ready(self) -> bool:
+        """Whether it would answer now."""
+        ...
+
+    async def describe(self) -> dict[str, str]:
+        """What it runs on: platform, detail."""
+        ...

@@ -1,0 +1,61 @@
+"""A variant inside the gateway replica: for models where a hop costs more than the inference."""
+
+from __future__ import annotations
+
+import logging
+
+from serve_app.batching import Batcher, BatchObserver, Computed, direct_rows_for
+from serve_app.config import VariantConfig
+from serve_app.errors import QueueFullError, VariantFailedError
+from serve_app.runners import Arrays, LoadedVariant
+
+_log = logging.getLogger("serve_app")
+
+
+class InlineBackend:
+    """Runner and batcher in this process."""
+
+    placement = "inline"
+
+    def __init__(
+        self, loaded: LoadedVariant, config: VariantConfig, observer: BatchObserver | None = None
+    ) -> None:
+        self.manifest = loaded.manifest
+        self._runner = loaded.runner
+        direct_rows = direct_rows_for(loaded.seconds_per_call, loaded.seconds_per_row)
+        self._batcher = Batcher(
+            loaded.runner.run,
+            name=config.name,
+            max_batch_rows=config.max_batch_rows,
+            max_queued_rows=config.max_queued_rows,
+            direct_rows=direct_rows,
+            observer=observer,
+        )
+        _log.info(
+            "variant %s: %s, %.0f µs a call + %.1f µs a row, on the event loop up to %d rows",
+            config.name, loaded.runner.detail, loaded.seconds_per_call * 1e6,
+            loaded.seconds_per_row * 1e6, direct_rows,
+        )  # fmt: skip
+
+    async def infer(self, inputs: Arrays, rows: int) -> Computed:
+        """See `Backend.infer`."""
+        try:
+            return await self._batcher.submit(inputs, rows)
+        except QueueFullError:
+            raise
+        except Exception as error:
+            # The runtime's message may name nodes of the graph: for the log, not for the caller.
+            _log.warning("variant %s failed: %s", self.manifest.name, error)
+            raise VariantFailedError(f"variant {self.manifest.name!r} failed") from error
+
+    async def ready(self) -> bool:
+        """Always: it was checked when it was loaded."""
+        return True
+
+    async def describe(self) -> dict[str, str]:
+        """See `Backend.describe`."""
+        return {"platform": self._runner.platform, "detail": self._runner.detail}
+
+    async def close(self) -> None:
+        """Stop the batcher."""
+        await self._batcher.close()

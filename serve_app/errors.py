@@ -1,0 +1,215 @@
+"""What can go wrong while serving. Each leaf maps once to an HTTP status or to an exit code.
+
+SlimserveError                     HTTP  reason (metric label)
+├── RequestError
+│   ├── MalformedRequestError      400   malformed
+│   ├── InvalidInputError          400   invalid_input
+│   ├── TooManyRowsError           400   too_many_rows
+│   ├── UnknownModelError          404   unknown_model
+│   ├── UnknownVariantError        404   unknown_variant
+│   ├── UnknownPathError           404   unknown_path
+│   ├── MethodNotAllowedError      405   wrong_method
+│   ├── BodyTooLargeError          413   body_too_large
+│   └── UnsupportedError           501   unsupported
+├── ControlError
+│   ├── InvalidTableError          400   invalid_table
+│   ├── UnauthenticatedError       401   unauthenticated
+│   ├── ForbiddenError             403   forbidden
+│   ├── StaleTableError            409   stale_table
+│   └── NotConfirmedError          503   not_confirmed
+├── ServingError
+│   ├── QueueFullError             429   queue_full
+│   ├── VariantFailedError         500   failed
+│   │   └── NotFiniteError         500   not_finite
+│   ├── BackendUnavailableError    503   unavailable
+│   └── NotReadyError              503   not_ready
+└── StartError                     exit code
+    ├── ConfigError                2     configuration, before anything is started
+    ├── PortTakenError             3
+    ├── StartFailedError           4     Ray or the application did not come up
+    └── SelfCheckError             5     a variant does not reproduce its recorded scores
+The model store's own errors (`compression.store.errors`) end the launcher with 7 and 8.
+"""
+
+from __future__ import annotations
+
+
+class SlimserveError(Exception):
+    """Base of the tree. `str(error)` is what a caller may read: no paths, no stack traces."""
+
+
+class RequestError(SlimserveError):
+    """The caller's request cannot be answered as it is."""
+
+    status = 400
+    reason = "malformed"
+
+
+class MalformedRequestError(RequestError):
+    """The body is not a request of the Open Inference Protocol."""
+
+
+class InvalidInputError(RequestError):
+    """An input is missing, unknown, twice there, or not of the model's shape or type."""
+
+    reason = "invalid_input"
+
+
+class TooManyRowsError(RequestError):
+    """More rows than one request may have."""
+
+    reason = "too_many_rows"
+
+
+class UnknownModelError(RequestError):
+    """No such model here."""
+
+    status = 404
+    reason = "unknown_model"
+
+
+class UnknownVariantError(RequestError):
+    """The model has no variant of that name here."""
+
+    status = 404
+    reason = "unknown_variant"
+
+
+class UnknownPathError(RequestError):
+    """No such path."""
+
+    status = 404
+    reason = "unknown_path"
+
+
+class MethodNotAllowedError(RequestError):
+    """The path exists, the method does not. `allow` is for the Allow header."""
+
+    status = 405
+    reason = "wrong_method"
+
+    def __init__(self, message: str, allow: str) -> None:
+        super().__init__(message)
+        self.allow = allow
+
+
+class BodyTooLargeError(RequestError):
+    """The body is longer than `limits.max_body_bytes`."""
+
+    status = 413
+    reason = "body_too_large"
+
+
+class UnsupportedError(RequestError):
+    """A part of the protocol that is not implemented, and not advertised."""
+
+    status = 501
+    reason = "unsupported"
+
+
+class ControlError(SlimserveError):
+    """A routing table was not accepted."""
+
+    status = 400
+    reason = "invalid_table"
+
+
+class InvalidTableError(ControlError):
+    """The document is not a routing table for the variants served here."""
+
+
+class UnauthenticatedError(ControlError):
+    """No bearer token, or not the right one."""
+
+    status = 401
+    reason = "unauthenticated"
+
+
+class ForbiddenError(ControlError):
+    """Changes are switched off: no admin token is set on the server."""
+
+    status = 403
+    reason = "forbidden"
+
+
+class StaleTableError(ControlError):
+    """Somebody else changed the table first. `version` is the one in force."""
+
+    status = 409
+    reason = "stale_table"
+
+    def __init__(self, message: str, version: int) -> None:
+        super().__init__(message)
+        self.version = version
+
+
+class NotConfirmedError(ControlError):
+    """The table is kept, but not every gateway has confirmed it yet."""
+
+    status = 503
+    reason = "not_confirmed"
+
+
+class ServingError(SlimserveError):
+    """The request is fine, the server cannot answer it now."""
+
+    status = 503
+    reason = "unavailable"
+
+
+class QueueFullError(ServingError):
+    """The variant's bounded queue is full: shed, with Retry-After."""
+
+    status = 429
+    reason = "queue_full"
+
+
+class VariantFailedError(ServingError):
+    """The variant raised, or answered something that is not a number."""
+
+    status = 500
+    reason = "failed"
+
+
+class NotFiniteError(VariantFailedError):
+    """The variant answered NaN or infinity for a finite input."""
+
+    reason = "not_finite"
+
+
+class BackendUnavailableError(ServingError):
+    """No replica of the variant answers."""
+
+
+class NotReadyError(ServingError):
+    """The gateway has no routing table or no model yet."""
+
+    reason = "not_ready"
+
+
+class StartError(SlimserveError):
+    """The application cannot be started."""
+
+    exit_code = 4
+
+
+class ConfigError(StartError):
+    """The configuration is not valid; found before anything is started."""
+
+    exit_code = 2
+
+
+class PortTakenError(StartError):
+    """Another process listens on a port that is needed."""
+
+    exit_code = 3
+
+
+class StartFailedError(StartError):
+    """Ray or the application did not come up."""
+
+
+class SelfCheckError(StartError):
+    """A variant's scores differ from those its manifest records."""
+
+    exit_code = 5

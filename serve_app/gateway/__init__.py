@@ -1,0 +1,1 @@
+"""The gateway: speaks HTTP, decides who answers, and sees to it that somebody does."""

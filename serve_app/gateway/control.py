@@ -1,0 +1,66 @@
+"""What a gateway asks of the rest of the application, and who may ask it to."""
+
+from __future__ import annotations
+
+import hmac
+from typing import Any, Protocol
+
+from serve_app.errors import (
+    ForbiddenError,
+    NotConfirmedError,
+    StaleTableError,
+    UnauthenticatedError,
+)
+from serve_app.metrics import Families
+
+Changed = dict[str, Any]
+"""The controller's reply to a change: {"outcome": "changed" | "stale" | "unconfirmed", …}"""
+
+
+class Control(Protocol):
+    """The application around one gateway."""
+
+    async def change_table(self, draft: dict[str, Any], replaces: int) -> Changed:
+        """Replace the routing table on all gateways."""
+        ...
+
+    async def gather_metrics(self) -> list[Families]:
+        """Samples of every replica there is, this one included."""
+        ...
+
+
+def check_token(expected: str | None, variable: str, authorization: bytes | None) -> None:
+    """Let a change pass only with the bearer token.
+
+    Raises:
+        ForbiddenError: the server has no token, so nobody may.
+        UnauthenticatedError: no token was sent, or another one.
+    """
+    if not expected:
+        raise ForbiddenError(
+            f"changes are switched off: set {variable} in the servers' environment, "
+            "and send it as 'Authorization: Bearer …'"
+        )
+    scheme, _, token = (authorization or b"").partition(b" ")
+    if scheme.lower() != b"bearer" or not hmac.compare_digest(token.strip(), expected.encode()):
+        raise UnauthenticatedError("expected the admin token as 'Authorization: Bearer …'")
+
+
+def explain_change(changed: Changed) -> dict[str, Any]:
+    """The answer to PUT …/routing.
+
+    Raises:
+        StaleTableError: somebody else was first.
+        NotConfirmedError: kept, but not in force everywhere yet.
+    """
+    if changed["outcome"] == "stale":
+        version = int(changed["version"])
+        raise StaleTableError(f"replaces: expected {version}, the version in force", version)
+    if changed["outcome"] == "unconfirmed":
+        raise NotConfirmedError(
+            f"version {changed['table']['version']} is kept, but only {changed['confirmed']} of "
+            f"{changed['gateways']} gateways confirmed it; the others take it when they can"
+            + (f" ({'; '.join(changed['refused'])})" if changed["refused"] else "")
+        )
+    table: dict[str, Any] = changed["table"]
+    return table

@@ -1,0 +1,122 @@
+"""Health, readiness, metadata and the index: what a client reads before it asks."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from compression.store import Manifest, ModelDocument, TensorSpec
+from serve_app.errors import BackendUnavailableError, NotReadyError
+from serve_app.gateway.http import Handler, Receive, Scope, Send, respond, respond_json
+from serve_app.gateway.predict import Predictor
+
+PLATFORMS = {"onnxruntime": "onnxruntime_onnx", "torch": "pytorch_export"}
+
+
+class Discovery:
+    """The GET routes of the protocol and `GET /`."""
+
+    def __init__(
+        self,
+        document: ModelDocument,
+        manifests: Mapping[str, Manifest],
+        predictor: Predictor,
+    ) -> None:
+        self._document = document
+        self._manifests = manifests
+        self._predictor = predictor
+        self._version = importlib.metadata.version("slimserve")
+
+    def routes(self) -> dict[str, dict[str, Handler]]:
+        """Handlers by path and method."""
+        base = f"/v2/models/{self._document.name}"
+        routes: dict[str, Handler] = {
+            "/": self._index,
+            "/v2": self._server,
+            "/v2/health/live": self._live,
+            "/v2/health/ready": self._ready,
+            base: partial(self._metadata, None),
+            f"{base}/ready": partial(self._variant_ready, None),
+        }
+        for name in self._manifests:
+            routes[f"{base}/versions/{name}"] = partial(self._metadata, name)
+            routes[f"{base}/versions/{name}/ready"] = partial(self._variant_ready, name)
+        return {path: {"GET": handler} for path, handler in routes.items()}
+
+    async def _index(self, scope: Scope, receive: Receive, send: Send) -> None:
+        model = self._document.name
+        await respond_json(
+            send,
+            {
+                "name": "slimserve",
+                "version": self._version,
+                "model": model,
+                "variants": list(self._manifests),
+                "infer": f"/v2/models/{model}/infer",
+                "routing": f"/admin/v1/models/{model}/routing",
+                "metrics": "/metrics",
+                "protocol": "/v2",
+            },
+        )
+
+    async def _server(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await respond_json(send, {"name": "slimserve", "version": self._version, "extensions": []})
+
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await respond(send, 200, b'{"live":true}')
+
+    async def _ready(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not await self._predictor.ready():
+            raise NotReadyError("the champion does not answer yet: try again")
+        await respond(send, 200, b'{"ready":true}')
+
+    async def _variant_ready(
+        self, variant: str | None, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        name = variant or self._predictor.champion
+        if not await self._predictor.backends[name].ready():
+            raise NotReadyError(f"variant {name!r} does not answer: try again")
+        await respond_json(send, {"name": self._document.name, "ready": True})
+
+    async def _metadata(
+        self, variant: str | None, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        name = variant or self._predictor.champion
+        await respond_json(
+            send,
+            {
+                "name": self._document.name,
+                "versions": [variant] if variant else list(self._manifests),
+                "platform": PLATFORMS[self._manifests[name].runtime.engine],
+                "inputs": [_tensor(spec) for spec in self._document.inputs],
+                "outputs": [_tensor(spec) for spec in self._document.outputs],
+                "parameters": await self._parameters(name),
+            },
+        )
+
+    async def _parameters(self, name: str) -> dict[str, Any]:
+        """What the protocol's metadata has no field for."""
+        manifest = self._manifests[name]
+        backend = self._predictor.backends[name]
+        try:
+            detail = (await backend.describe())["detail"]
+        except BackendUnavailableError as error:
+            detail = str(error)
+        return {
+            "variant": name,
+            "champion": name == self._predictor.champion,
+            "placement": backend.placement,
+            "runs_on": detail,
+            "precision": manifest.runtime.precision,
+            "bytes": manifest.bytes,
+            "parameters": manifest.parameters,
+            "gate": manifest.gate.verdict,
+            "decision_threshold": manifest.decision_threshold,
+            "routing_key": self._document.routing_key,
+        }
+
+
+def _tensor(spec: TensorSpec) -> dict[str, Any]:
+    return {"name": spec.name, "datatype": spec.datatype, "shape": list(spec.shape)}

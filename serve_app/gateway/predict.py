@@ -1,0 +1,107 @@
+"""Who answers a request: the routing table's choice, and the champion when that one fails."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from serve_app.backends.base import Backend
+from serve_app.batching import Computed
+from serve_app.errors import (
+    BackendUnavailableError,
+    NotFiniteError,
+    NotReadyError,
+    UnknownVariantError,
+    VariantFailedError,
+)
+from serve_app.metrics import GatewayMetrics
+from serve_app.protocol.codec import Decoded
+from serve_app.routing.assignment import Assigned, Assignment
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Outputs, who made them and why; `failed` names the variant that should have."""
+
+    computed: Computed
+    variant: str
+    why: str
+    failed: str | None = None
+
+
+class Predictor:
+    """Chooses a backend and asks it."""
+
+    def __init__(
+        self,
+        backends: Mapping[str, Backend],
+        champion: str,
+        score_output: str,
+        metrics: GatewayMetrics,
+    ) -> None:
+        self.backends = backends
+        self.champion = champion
+        self._score_output = score_output
+        self._metrics = metrics
+        self._assignment: Assignment | None = None
+
+    @property
+    def assignment(self) -> Assignment:
+        """The routing table in force.
+
+        Raises:
+            NotReadyError: none has arrived yet.
+        """
+        if self._assignment is None:
+            raise NotReadyError("the gateway has no routing table yet: try again")
+        return self._assignment
+
+    def use(self, assignment: Assignment) -> None:
+        """Put a table in force, whole and at once."""
+        self._assignment = assignment
+        self._metrics.table_version.set(assignment.table.version)
+
+    async def ready(self) -> bool:
+        """Whether there is a table and the champion answers."""
+        return self._assignment is not None and await self.backends[self.champion].ready()
+
+    def choose(self, assignment: Assignment, key: str | None, pin: str | None) -> Assigned:
+        """The variant for a request.
+
+        Raises:
+            UnknownVariantError: the pin names a variant that is not served.
+        """
+        if pin is None:
+            return assignment.assign(key)
+        if pin not in self.backends:
+            raise UnknownVariantError(
+                f"variant {pin!r} is not served, expected one of {', '.join(self.backends)}"
+            )
+        return Assigned(pin, "pin")
+
+    async def predict(self, decoded: Decoded, assigned: Assigned) -> Answer:
+        """Ask the variant; if it fails, ask the champion.
+
+        A full queue is no failure: sending its callers to the champion would move the overload
+        to the one variant that everybody depends on.
+
+        Raises:
+            QueueFullError: the variant sheds.
+            VariantFailedError, BackendUnavailableError: the champion failed (too).
+        """
+        variant, why = assigned
+        try:
+            return Answer(await self._ask(variant, decoded), variant, why)
+        except (VariantFailedError, BackendUnavailableError) as error:
+            self._metrics.variant[variant].fallbacks[error.reason].inc()
+            if variant == self.champion:
+                raise
+        return Answer(await self._ask(self.champion, decoded), self.champion, "fallback", variant)
+
+    async def _ask(self, variant: str, decoded: Decoded) -> Computed:
+        computed = await self.backends[variant].infer(decoded.inputs, decoded.rows)
+        if not np.isfinite(computed.outputs[self._score_output]).all():
+            raise NotFiniteError(f"variant {variant!r} answered a score that is not finite")
+        return computed

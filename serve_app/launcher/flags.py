@@ -1,0 +1,35 @@
+"""Environment of a fast Ray Serve. Processes read it when they start, so it is set before Ray."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+FLAGS: Mapping[str, str] = {
+    # HAProxy in front of the replicas' own HTTP servers, one event loop for router and user code,
+    # gRPC between deployments: 8 times the default's throughput for a small model.
+    "RAY_SERVE_ENABLE_HA_PROXY": "1",
+    "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+    # Workers run at nice 15 by default: next to any busy process the tail suffers.
+    "RAY_worker_niceness": "0",
+    # Ingress replicas drain for 30 s by default.
+    "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
+    "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "5",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # Leaves CUDA_VISIBLE_DEVICES of replicas without a GPU empty, as we rely on, and says so once.
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
+}
+
+
+def haproxy_side_ports(stats_port: int, metrics_port: int) -> dict[str, str]:
+    """HAProxy's ports beside the one for requests; every run of a machine has the same else."""
+    return {
+        "RAY_SERVE_HAPROXY_STATS_PORT": str(stats_port),
+        "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics_port),
+    }
+
+
+def set_flags(more: Mapping[str, str]) -> None:
+    """Put the flags into this process's environment; what is set already stays."""
+    for name, value in {**FLAGS, **more}.items():
+        os.environ.setdefault(name, value)

@@ -1,0 +1,95 @@
+"""Is the port free, and if not, who has it?"""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+from serve_app.errors import PortTakenError
+
+_LISTEN = "0A"
+
+
+def check_port(port: int) -> None:
+    """Let a port pass that can be listened on.
+
+    Raises:
+        PortTakenError: naming the process that holds it, where this user may know, and the remedy.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("0.0.0.0", port))
+            return
+        except PermissionError as error:
+            raise PortTakenError(f"port {port} needs privileges: choose one above 1023") from error
+        except OSError:
+            pass
+    raise PortTakenError(_explain(port, holders(port)))
+
+
+def free_port() -> int:
+    """A port nobody listens on now."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.bind(("0.0.0.0", 0))
+        return int(probe.getsockname()[1])
+
+
+def holders(port: int) -> list[tuple[int, str]]:
+    """(pid, command) of the processes that listen on `port`; Linux only, else empty."""
+    inodes = {f"socket:[{inode}]" for inode in _listening_inodes(port)}
+    processes = Path("/proc").glob("[0-9]*") if inodes else ()
+    return sorted(
+        (int(process.name), _command(process))
+        for process in processes
+        if any(_link(entry) in inodes for entry in _entries(process / "fd"))
+    )
+
+
+def _explain(port: int, found: list[tuple[int, str]]) -> str:
+    if not found:
+        return f"port {port} is taken by another process: stop it, or choose another with --port"
+    names = ", ".join(f"{command} (pid {pid})" for pid, command in found)
+    if all(command == "haproxy" for _, command in found):
+        pids = " ".join(str(pid) for pid, _ in found)
+        return (
+            f"port {port} is held by {names}, left over from a run that was killed: "
+            f"stop it with 'kill {pids}', or choose another port with --port"
+        )
+    return f"port {port} is held by {names}: stop it, or choose another with --port"
+
+
+def _listening_inodes(port: int) -> set[str]:
+    inodes = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        try:
+            lines = Path(table).read_text().splitlines()[1:]
+        except OSError:
+            continue
+        for line in lines:
+            fields = line.split()
+            if fields[3] == _LISTEN and int(fields[1].rsplit(":", 1)[1], 16) == port:
+                inodes.add(fields[9])
+    return inodes
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
+
+
+def _link(path: Path) -> str:
+    try:
+        return os.readlink(path)
+    except OSError:
+        return ""
+
+
+def _command(process: Path) -> str:
+    try:
+        return (process / "comm").read_text().strip()
+    except OSError:
+        return "a process"

@@ -1,0 +1,111 @@
+"""What `up` prints and writes once the application answers."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from compression.store import Manifest, ModelDocument, ModelStore
+from serve_app.config import AppConfig
+
+
+def sample_request(store: ModelStore, document: ModelDocument) -> dict[str, Any]:
+    """A request with the first sample row and its routing key."""
+    samples = store.samples(document.name)
+    row = samples.rows(0, 1)
+    return {
+        "inputs": [
+            {
+                "name": spec.name,
+                "shape": list(row[spec.name].shape),
+                "datatype": spec.datatype,
+                "data": np.asarray(row[spec.name]).ravel().tolist(),
+            }
+            for spec in document.inputs
+        ],
+        "parameters": {document.routing_key: str(samples.routing_keys[0])},
+    }
+
+
+def write_request(config: AppConfig, document: ModelDocument) -> Path:
+    """Write `request.json` next to the store, or aside where the store is not a local folder."""
+    local = "://" not in config.store
+    folder = Path(config.store).parent if local else Path(tempfile.mkdtemp(prefix="slimserve-"))
+    path = folder / "request.json"
+    request = sample_request(ModelStore(config.store), document)
+    try:
+        path.write_text(json.dumps(request))
+    except OSError:
+        path = Path(tempfile.mkdtemp(prefix="slimserve-")) / "request.json"
+        path.write_text(json.dumps(request))
+    return _short(path)
+
+
+def write_ready_file(path: Path, document: Mapping[str, Any]) -> None:
+    """Write atomically, readable by this user only: it holds the admin token."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        json.dump(document, file, indent=2)
+    os.replace(aside, path)
+
+
+def print_report(
+    console: Console,
+    *,
+    config: AppConfig,
+    manifests: Mapping[str, Manifest],
+    table: Mapping[str, Any],
+    url: str,
+    request: Path,
+    token: str,
+    new_token: bool,
+) -> None:
+    """Where everything is, what is served, and one line to try it with."""
+    model = config.model
+    console.print(_variants(config, manifests, table))
+    console.print(f"infer     {url}/v2/models/{model}/infer")
+    console.print(f"pin       {url}/v2/models/{model}/versions/VARIANT/infer")
+    console.print(f"routing   {url}/admin/v1/models/{model}/routing (version {table['version']})")
+    console.print(f"metrics   {url}/metrics")
+    console.print(f"tables    kept in {config.state_dir}", soft_wrap=True)
+    made = "made for this run" if new_token else f"from {config.admin_token_env}"
+    console.print(f"token     {token} ({made})" if new_token else f"token     {made}")
+    console.print("HAProxy listens on all interfaces: close the port to others if need be.")
+    console.print("\nTry it:", style="bold")
+    console.out(f"curl -s -X POST {url}/v2/models/{model}/infer -d @{request}", highlight=False)
+    console.print("\nCtrl-C stops it.")
+
+
+def _variants(
+    config: AppConfig, manifests: Mapping[str, Manifest], table: Mapping[str, Any]
+) -> Table:
+    placements = {variant.name: variant.placement for variant in config.variants}
+    shadow = (table.get("shadow") or {}).get("variant")
+    grid = Table(title=f"{config.model} from {config.store}", title_justify="left")
+    for name in ("variant", "placement", "precision", "kB", "parameters", "gate", "weight"):
+        grid.add_column(name, justify="left" if name in ("variant", "gate") else "right")
+    for name, manifest in manifests.items():
+        weight = f"{table['weights'].get(name, 0.0):.0%}" + (" shadow" if name == shadow else "")
+        grid.add_row(
+            name, placements[name], manifest.runtime.precision, f"{manifest.bytes / 1000:,.0f}",
+            f"{manifest.parameters:,}", manifest.gate.verdict, weight,
+        )  # fmt: skip
+    return grid
+
+
+def _short(path: Path) -> Path:
+    """Relative to here where it is below, so that the line to paste stays short."""
+    try:
+        return path.resolve().relative_to(Path.cwd())
+    except ValueError:
+        return path.resolve()

@@ -1,0 +1,129 @@
+"""One run of Ray Serve on this machine: started whole, stopped whole."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+from serve_app.errors import StartFailedError
+from serve_app.launcher.flags import haproxy_side_ports, set_flags
+from serve_app.launcher.ports import free_port
+
+READY_SECONDS = 60.0
+_POLL_SECONDS = 0.05
+
+
+@contextlib.contextmanager
+def ray_session(*, dashboard: bool, verbose: bool) -> Iterator[None]:
+    """Ray and nothing else; on the way out Serve and Ray are stopped and no process is left.
+
+    The flags are set before Ray is imported, for it reads them on import.
+
+    Raises:
+        StartFailedError: Ray does not start.
+    """
+    set_flags(haproxy_side_ports(free_port(), free_port()))
+    import ray
+    from ray import serve
+
+    try:
+        ray.init(
+            address="local",
+            include_dashboard=dashboard,
+            log_to_driver=verbose,
+            logging_level=logging.INFO if verbose else logging.ERROR,
+            namespace="serve",
+        )
+    except Exception as error:
+        raise StartFailedError(f"Ray does not start: {error}") from error
+    try:
+        yield
+    finally:
+        # Without Serve's own shutdown HAProxy would outlive Ray and keep the port.
+        with contextlib.suppress(Exception):
+            serve.shutdown()
+        ray.shutdown()  # type: ignore[no-untyped-call]
+
+
+def run_application(application: Any, name: str, port: int, ready_seconds: float) -> None:
+    """Deploy a built application and return once it answers.
+
+    Raises:
+        StartFailedError: a replica fails, or it is not ready within `ready_seconds`.
+    """
+    from ray import serve
+
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)
+    deadline = time.monotonic() + ready_seconds
+    from ray.serve.api import _run
+
+    try:
+        serve.start(http_options={"host": "0.0.0.0", "port": port})
+        # Not serve.run(): it waits without an end, and hides why a replica fails.
+        _run(application, _blocking=False, name=name, route_prefix="/")
+    except Exception as error:
+        raise StartFailedError(f"Ray Serve does not start: {_last_line(str(error))}") from error
+    while not is_ready(port):
+        failure = _failure(name)
+        if failure is not None:
+            raise StartFailedError(f"the application does not start: {failure}")
+        if time.monotonic() > deadline:
+            raise StartFailedError(
+                f"the application is not ready after {ready_seconds:.0f} s: "
+                f"{_pending(name)}; logs are in /tmp/ray/session_latest/logs/serve"
+            )
+        time.sleep(_POLL_SECONDS)
+
+
+def is_ready(port: int) -> bool:
+    """Whether the gateway says it is ready."""
+    try:
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{port}/v2/health/ready", timeout=2
+        ) as response:
+            return bool(response.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _failure(name: str) -> str | None:
+    """Why the application failed, None while it has not."""
+    from ray import serve
+
+    application = serve.status().applications.get(name)
+    if application is None or application.status not in ("DEPLOY_FAILED", "UNHEALTHY"):
+        return None
+    messages = [
+        f"{deployment}: {_last_line(state.message)}"
+        for deployment, state in application.deployments.items()
+        if state.status not in ("HEALTHY", "UPDATING") and state.message
+    ]
+    return "; ".join(messages) or _last_line(application.message)
+
+
+def _pending(name: str) -> str:
+    from ray import serve
+
+    application = serve.status().applications.get(name)
+    if application is None:
+        return "it was not deployed"
+    states = [
+        f"{deployment} is {state.status}" + (f" ({state.message})" if state.message else "")
+        for deployment, state in application.deployments.items()
+        if state.status != "HEALTHY"
+    ]
+    cpus = f"this machine has {os.cpu_count()} CPUs"
+    return "; ".join([*states, cpus])
+
+
+def _last_line(message: str) -> str:
+    """A replica's failure is reported as its whole traceback; the last line says what it was."""
+    lines = [line for line in message.strip().splitlines() if line.strip()]
+    errors = [line for line in lines if "Error: " in line]
+    return (errors or lines or ["unknown"])[-1].strip()

@@ -1,0 +1,71 @@
+"""From a Serve config file and the command line to the application's configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from serve_app.config import AppConfig, parse_config
+from serve_app.errors import ConfigError
+
+DEFAULT_CONFIG = Path("deploy/serve.yaml")
+DEFAULT_PORT = 8000
+APPLICATION = "slimserve"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to run, and where it listens."""
+
+    config: AppConfig
+    application: str
+    port: int
+
+
+def read_settings(
+    path: Path | None, store: str | None, model: str | None, port: int | None, state: str | None
+) -> Settings:
+    """Settings of a Serve config; arguments that are not None win over it.
+
+    Raises:
+        ConfigError: the file is missing, is not a Serve config of one application, or its args
+            are wrong.
+    """
+    document = _load(path)
+    application = _application(document, path or DEFAULT_CONFIG)
+    args = dict(application.get("args") or {})
+    args |= {"store": store} if store is not None else {}
+    args |= {"model": model} if model is not None else {}
+    args |= {"state_dir": state} if state is not None else {}
+    options = document.get("http_options") or {}
+    return Settings(
+        config=parse_config(args),
+        application=str(application.get("name", APPLICATION)),
+        port=port if port is not None else int(options.get("port", DEFAULT_PORT)),
+    )
+
+
+def _load(path: Path | None) -> dict[str, Any]:
+    if path is None and not DEFAULT_CONFIG.is_file():
+        return {"applications": [{"name": APPLICATION}]}
+    path = path or DEFAULT_CONFIG
+    try:
+        document = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not YAML: {error}") from error
+    if not isinstance(document, dict):
+        raise ConfigError(f"{path} is not a Serve config: expected a mapping with applications")
+    return document
+
+
+def _application(document: dict[str, Any], path: Path) -> dict[str, Any]:
+    applications = document.get("applications")
+    if not isinstance(applications, list) or len(applications) != 1:
+        raise ConfigError(f"{path}: applications: expected exactly one")
+    application: dict[str, Any] = applications[0]
+    return application

@@ -1,0 +1,1 @@
+"""Who gets which variant: an immutable versioned table, and a salted hash that reads it."""

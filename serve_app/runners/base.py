@@ -1,0 +1,28 @@
+"""What a runner is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy.typing as npt
+
+Arrays = dict[str, npt.NDArray[Any]]
+"""Tensors by name, batch first."""
+
+
+class Runner(Protocol):
+    """Computes outputs from inputs; may be called from any one thread at a time."""
+
+    platform: str
+    """As the Open Inference Protocol's model metadata names it."""
+    detail: str
+    """What it runs on, for logs and metadata: execution providers, threads."""
+
+    def run(self, inputs: Mapping[str, npt.NDArray[Any]]) -> Arrays:
+        """Outputs by name for a batch.
+
+        Shapes and dtypes are those of `model.json`; the first dimension is the same everywhere.
+        Whatever the runtime raises comes through.
+        """
+        ...

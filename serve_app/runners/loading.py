@@ -1,0 +1,125 @@
+"""From a verified variant to a runner that has proved itself.
+
+Loading warms the runner up on real requests, times it, and compares its scores with those the
+manifest recorded when the variant was made. A server that cannot reproduce them does not start.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from compression.store import (
+    CorruptArtifactError,
+    Manifest,
+    ModelDocument,
+    ModelStore,
+    Samples,
+    VariantFiles,
+)
+from compression.store.layout import PROBE_ROWS
+from serve_app.errors import SelfCheckError
+from serve_app.runners.base import Runner
+from serve_app.runners.onnx import OnnxRunner
+
+TOLERANCES: Mapping[str, float] = {"fp32": 1e-3, "fp16": 5e-3, "int8": 0.02, "int4": 0.05}
+"""Largest difference of a score that another machine's kernels may cause, by precision."""
+
+_WARM_UP_CALLS = 3
+_TIMED_CALLS = 5
+
+
+@dataclass(frozen=True)
+class LoadedVariant:
+    """A runner in working order, with what it is and how long it takes."""
+
+    runner: Runner
+    manifest: Manifest
+    seconds_per_call: float
+    """Median time of a call with one row, seconds, on this machine."""
+    seconds_per_row: float
+    """What each further row adds, seconds."""
+
+
+def _onnx(files: VariantFiles, document: ModelDocument, threads: int) -> Runner:
+    return OnnxRunner(files.artifact, [spec.name for spec in document.outputs], threads)
+
+
+def _program(files: VariantFiles, document: ModelDocument, threads: int) -> Runner:
+    from serve_app.runners.program import ProgramRunner
+
+    inputs = [spec.name for spec in document.inputs]
+    outputs = [spec.name for spec in document.outputs]
+    return ProgramRunner(files.artifact, inputs, outputs, threads)
+
+
+ENGINES: Mapping[str, Callable[[VariantFiles, ModelDocument, int], Runner]] = {
+    "onnxruntime": _onnx,
+    "torch": _program,
+}
+"""Runners by the manifest's `runtime.engine`."""
+
+
+def load_variant(store: ModelStore, model: str, variant: str, threads: int) -> LoadedVariant:
+    """Read, verify, open, warm up and check a variant.
+
+    Raises:
+        StoreError: the store or the variant cannot be read, or is not what it was.
+        SelfCheckError: it opens, and its scores are not the recorded ones.
+    """
+    document, samples = store.model(model), store.samples(model)
+    files = store.load(model, variant)
+    try:
+        runner = ENGINES[files.manifest.runtime.engine](files, document, threads)
+    except CorruptArtifactError as error:
+        raise CorruptArtifactError(f"variant {variant!r} of {model!r}: {error}") from error
+    check_scores(runner, files.manifest, document, samples)
+    one, many = _time(runner, samples, 1), _time(runner, samples, PROBE_ROWS)
+    return LoadedVariant(
+        runner, files.manifest, one, max(0.0, (many - one) / max(1, PROBE_ROWS - 1))
+    )
+
+
+def check_scores(
+    runner: Runner, manifest: Manifest, document: ModelDocument, samples: Samples
+) -> None:
+    """Score the first sample rows and compare with the manifest; all rows in one batch.
+
+    Raises:
+        SelfCheckError: a score differs by more than the precision's tolerance.
+    """
+    rows = min(PROBE_ROWS, len(manifest.probe_scores), len(samples))
+    if rows == 0:
+        raise SelfCheckError(f"variant {manifest.name!r}: its manifest records no probe scores")
+    try:
+        scores = runner.run(samples.rows(0, rows))[document.decision.output]
+    except Exception as error:
+        raise SelfCheckError(
+            f"variant {manifest.name!r} fails on the store's own samples: {error}"
+        ) from error
+    given = np.asarray(scores, dtype=np.float64).reshape(rows, -1)[:, 0]
+    difference = np.abs(given - np.asarray(manifest.probe_scores[:rows]))
+    worst = int(np.argmax(np.where(np.isfinite(difference), difference, np.inf)))
+    tolerance = TOLERANCES[manifest.runtime.precision]
+    if not difference[worst] <= tolerance:
+        raise SelfCheckError(
+            f"variant {manifest.name!r} scores sample row {worst} as {given[worst]:.6g}, its "
+            f"manifest records {manifest.probe_scores[worst]:.6g} (tolerance {tolerance}): "
+            "the runtime here computes something else; see runtime.needs in the manifest"
+        )
+
+
+def _time(runner: Runner, samples: Samples, rows: int) -> float:
+    """Median seconds of a call with `rows` rows, after a warm-up."""
+    batch = samples.rows(0, rows)
+    for _ in range(_WARM_UP_CALLS):
+        runner.run(batch)
+    times = []
+    for _ in range(_TIMED_CALLS):
+        started = time.perf_counter()
+        runner.run(batch)
+        times.append(time.perf_counter() - started)
+    return float(np.median(times))
