@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
 import numpy.typing as npt
 import torch
 
@@ -17,11 +16,8 @@ from compression.graphs.inspect import flops_per_row, integer_kernels
 from compression.graphs.session import open_session, run, scores_of
 from compression.techniques.candidate import parameter_count
 from compression.training.rows import Inputs
-from compression.training.scoring import logits_of
+from compression.training.scoring import Floats, Report, logits_of
 from compression.workloads.base import Rows, Workload
-
-Floats = npt.NDArray[np.float32]
-Report = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -58,12 +54,8 @@ class Artifact:
         """Scores float32[len(rows)], using `workers` cores."""
         if self.engine == "onnxruntime":
             return scores_of(self.content, workload.gather, rows, workers=workers, report=report)
-        threads = torch.get_num_threads()
-        torch.set_num_threads(workers)
-        try:
-            return logits_of(self.chain.candidate.module, workload.gather, rows, report=report)
-        finally:
-            torch.set_num_threads(threads)
+        module = self.chain.candidate.module
+        return logits_of(module, workload.gather, rows, workers=workers, report=report)
 
     def caller(self) -> Callable[[Inputs], Floats]:
         """One inference with the published file, as a server would run it on one thread."""

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from compression.training.rows import Inputs
-
-CHUNK_ROWS = 64
-Floats = npt.NDArray[np.float32]
+from compression.training.scoring import Floats, Gather, Report, Rows, in_chunks, nothing
 
 
 def open_session(model: bytes, threads: int = 1) -> Any:
@@ -32,26 +28,10 @@ def run(session: Any, inputs: Mapping[str, npt.NDArray[Any]]) -> Floats:
 
 
 def scores_of(
-    model: bytes,
-    gather: Callable[[npt.NDArray[np.int64]], Inputs],
-    rows: npt.NDArray[np.int64],
-    *,
-    workers: int,
-    report: Callable[[int, int], None] = lambda done, rows: None,
+    model: bytes, gather: Gather, rows: Rows, *, workers: int, report: Report = nothing
 ) -> Floats:
-    """Scores float32[len(rows)]; chunks go to `workers` threads, one core each."""
+    """Scores float32[len(rows)] of an ONNX file."""
     session = open_session(model)
-    out = np.empty(len(rows), np.float32)
-    starts = range(0, len(rows), CHUNK_ROWS)
-
-    def chunk(start: int) -> int:
-        chosen = rows[start : start + CHUNK_ROWS]
-        out[start : start + len(chosen)] = run(session, gather(chosen))
-        return len(chosen)
-
-    done = 0
-    with ThreadPoolExecutor(workers) as pool:
-        for count in pool.map(chunk, starts):
-            done += count
-            report(done, len(rows))
-    return out
+    return in_chunks(
+        lambda inputs: run(session, inputs), gather, rows, workers=workers, report=report
+    )

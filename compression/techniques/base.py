@@ -7,7 +7,8 @@ from typing import Any, ClassVar, Literal, Protocol
 from pydantic import BaseModel, ConfigDict
 
 from compression.techniques.candidate import Candidate
-from compression.techniques.context import Context, Report
+from compression.techniques.context import Context
+from compression.training.scoring import Report
 
 Family = Literal["original", "pruned", "quantized", "distilled", "factorized", "baseline"]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +12,8 @@ import numpy.typing as npt
 
 from compression.models.transformer import CalibratedScorer
 from compression.quality.calibration import fit_platt
-from compression.training.scoring import logits_of
+from compression.training.scoring import Floats, Report, logits_of
 from compression.workloads.base import Rows, Workload
-
-Floats = npt.NDArray[np.float32]
-Report = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

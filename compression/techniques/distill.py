@@ -12,9 +12,10 @@ from pydantic import Field
 
 from compression.techniques.base import Family, Options
 from compression.techniques.candidate import Candidate
-from compression.techniques.context import Context, Report
+from compression.techniques.context import Context
 from compression.techniques.train import TrainOptions, train_student, training_pool
 from compression.training.objectives import SoftAndHardLabels
+from compression.training.scoring import Report
 
 
 class DistillOptions(TrainOptions):

@@ -9,7 +9,8 @@ from typing import ClassVar
 from compression.graphs.export import to_onnx
 from compression.techniques.base import Family, Options
 from compression.techniques.candidate import Candidate
-from compression.techniques.context import Context, Report
+from compression.techniques.context import Context
+from compression.training.scoring import Report
 
 
 class Onnx:

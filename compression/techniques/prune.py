@@ -20,11 +20,12 @@ from torch import nn
 from compression.models.transformer import Attention, Block, CalibratedScorer
 from compression.techniques.base import Family, Options
 from compression.techniques.candidate import Candidate, parameter_count
-from compression.techniques.context import Context, Report
+from compression.techniques.context import Context
 from compression.techniques.train import training_pool
 from compression.training.loop import TrainConfig, Trainer
 from compression.training.objectives import SoftAndHardLabels
 from compression.training.rows import TrainingRows
+from compression.training.scoring import Report
 
 
 class PruneOptions(Options):

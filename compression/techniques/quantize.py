@@ -31,8 +31,9 @@ from compression.graphs.export import tidied
 from compression.graphs.inspect import integer_kernels
 from compression.techniques.base import Family, Options
 from compression.techniques.candidate import Candidate
-from compression.techniques.context import Context, Report
+from compression.techniques.context import Context
 from compression.techniques.onnx import exported
+from compression.training.scoring import Report
 
 QUANTIZED_OPS = ["MatMul", "Gemm"]
 

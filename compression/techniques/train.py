@@ -13,10 +13,11 @@ from pydantic import Field
 
 from compression.techniques.base import Family, Options
 from compression.techniques.candidate import Candidate, Template
-from compression.techniques.context import Context, Report
+from compression.techniques.context import Context
 from compression.training.loop import TrainConfig, Trainer, TrainingLog
 from compression.training.objectives import HardLabels, Objective
 from compression.training.rows import TrainingRows, pooled
+from compression.training.scoring import Report
 from compression.workloads.base import Rows, Workload
 
 

@@ -1,8 +1,9 @@
-"""Score many rows with a PyTorch model."""
+"""Score many rows: chunks on a pool of threads, one core each."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
@@ -11,23 +12,61 @@ from torch import nn
 
 from compression.training.rows import Inputs
 
+Floats = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.int64]
+Gather = Callable[[Rows], Inputs]
+Report = Callable[[int, int], None]
+
+
+def nothing(done: int, total: int) -> None:
+    """A report that nobody watches."""
+
+
+def in_chunks(
+    score: Callable[[Inputs], Floats],
+    gather: Gather,
+    rows: Rows,
+    *,
+    workers: int = 1,
+    chunk_rows: int = 128,
+    report: Report = nothing,
+) -> Floats:
+    """float32[len(rows)]: `score` of each chunk's inputs; `report(done, all)` after each.
+
+    Several chunks at once on one core each, rather than one chunk on several: where another
+    process holds a core, threads that must meet after every operation wait for the slowest.
+    """
+    out = np.empty(len(rows), np.float32)
+
+    def one(start: int) -> int:
+        chosen = rows[start : start + chunk_rows]
+        out[start : start + len(chosen)] = score(gather(chosen))
+        return len(chosen)
+
+    done = 0
+    with ThreadPoolExecutor(workers, "score", torch.set_num_threads, (1,)) as pool:
+        for count in pool.map(one, range(0, len(rows), chunk_rows)):
+            done += count
+            report(done, len(rows))
+    return out
+
 
 def logits_of(
     model: nn.Module,
-    gather: Callable[[npt.NDArray[np.int64]], Inputs],
-    rows: npt.NDArray[np.int64],
+    gather: Gather,
+    rows: Rows,
     *,
     bfloat16: bool = False,
-    chunk_rows: int = 256,
-    report: Callable[[int, int], None] = lambda done, rows: None,
-) -> npt.NDArray[np.float32]:
-    """Model output float32[len(rows)], in chunks; `report(done, all)` after each."""
+    workers: int = 1,
+    report: Report = nothing,
+) -> Floats:
+    """Output of a PyTorch model for each of rows, float32[len(rows)]."""
     model.eval()
-    out = np.empty(len(rows), np.float32)
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
-        for start in range(0, len(rows), chunk_rows):
-            chosen = rows[start : start + chunk_rows]
-            inputs = (torch.from_numpy(array) for array in gather(chosen).values())
-            out[start : start + len(chosen)] = model(*inputs).float().numpy()
-            report(start + len(chosen), len(rows))
-    return out
+
+    def score(inputs: Inputs) -> Floats:
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            output = model(*(torch.from_numpy(array) for array in inputs.values()))
+        scores: Floats = output.float().numpy()
+        return scores
+
+    return in_chunks(score, gather, rows, workers=workers, report=report)
