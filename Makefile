@@ -1,0 +1,71 @@
+# slimserve: `make help` lists the commands.
+#
+# PROFILE=full uses all data and long measurements; the default, demo, takes minutes.
+# PIP_ARGS reaches every pip install, e.g. an index of CPU-only wheels (see the README).
+
+PROFILE ?= demo
+PORT ?= 8000
+OUT ?= out/$(PROFILE)
+VENV ?= .venv
+BASE_PYTHON ?= python3
+PIP_ARGS ?=
+PYTHON := $(VENV)/bin/python
+INSTALLED := $(VENV)/.installed
+LOADTEST_PROFILE_demo := quick
+LOADTEST_PROFILE_full := full
+LOADTEST_PROFILE := $(LOADTEST_PROFILE_$(PROFILE))
+SERVE := $(PYTHON) -m serve_app up --store $(OUT)/store --model fraud --port $(PORT)
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo compress compare serve original test lint format types check \
+	bench-serving clean
+
+help:  ## list the commands
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | sort | expand -t 16
+
+install: $(INSTALLED)  ## virtual environment with pinned dependencies
+
+$(INSTALLED): constraints.txt pyproject.toml
+	$(BASE_PYTHON) -m venv $(VENV)
+	$(PYTHON) -m pip install --quiet $(PIP_ARGS) -c constraints.txt pip setuptools
+	$(PYTHON) -m pip install --quiet $(PIP_ARGS) -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: compress compare  ## from transactions to a measured comparison, in minutes (PROFILE=full: hours)
+
+compress: $(INSTALLED)  ## make, judge and publish the variants
+	$(PYTHON) -m compression run compression/recipes/fraud-$(PROFILE).yaml \
+		--store $(OUT)/store --work $(OUT)/work --replace
+
+compare: $(INSTALLED)  ## serve the variants, measure each under load, write the report
+	$(PYTHON) -m loadtest compare --store $(OUT)/store --model fraud --out $(OUT) \
+		--profile $(LOADTEST_PROFILE) --url http://127.0.0.1:$(PORT) --serve "$(SERVE)"
+
+serve: $(INSTALLED)  ## keep the application up on port 8000 (model fraud), prints a curl line
+	@test -e $(OUT)/store/fraud/model.json || $(MAKE) --no-print-directory compress
+	@exec $(SERVE)
+
+original: $(INSTALLED)  ## train the original anew (an hour or two; resumes when interrupted)
+	$(PYTHON) -m compression original
+
+test: $(INSTALLED)  ## all tests (needs Debian's package prometheus for one of them)
+	$(PYTHON) -m pytest
+
+lint: $(INSTALLED)  ## ruff: lint and format
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+
+format: $(INSTALLED)  ## ruff: rewrite
+	$(PYTHON) -m ruff check --fix .
+	$(PYTHON) -m ruff format .
+
+types: $(INSTALLED)  ## mypy --strict
+	$(PYTHON) -m mypy
+
+check: lint types test  ## what CI runs
+
+bench-serving: $(INSTALLED)  ## the same int8 file here and behind Ray Serve's tutorial way
+	$(PYTHON) -m loadtest bench-serving --store out/demo/store --out out/bench-serving
+
+clean:  ## remove everything made here but the virtual environment
+	rm -rf out .mypy_cache .ruff_cache .pytest_cache .hypothesis
