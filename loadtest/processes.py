@@ -17,6 +17,7 @@ from loadtest.connection import Target
 from loadtest.documents import Document
 
 Role = Literal["replica", "proxy", "other", "client"]
+_FLAG_PREFIXES = ("RAY_SERVE_", "RAY_worker_niceness")
 SERVING: tuple[Role, ...] = ("replica", "proxy")
 
 
@@ -103,14 +104,14 @@ class LocalAccountant:
         self._client_pid = client_pid
 
     def snapshot(self) -> Snapshot | None:
-        listeners = _listeners(self._port)
-        if not listeners:
+        behind_port = listeners(self._port)
+        if not behind_port:
             return None
         found: dict[int, tuple[psutil.Process, Role]] = {}
-        nodes = _ray_nodes(listeners)
+        nodes = _ray_nodes(behind_port)
         for process in _families(nodes):
             found[process.pid] = (process, role_of(_title(process)))
-        for process in _families(listeners):
+        for process in _families(behind_port):
             # What listens is the proxy of a Ray node; without one it is the server itself.
             role: Role = "proxy" if nodes else "replica"
             if found.get(process.pid, (process, "other"))[1] != "replica":
@@ -123,12 +124,13 @@ class LocalAccountant:
 def make_accountant(url: str, client_pid: int) -> Accountant:
     """For a local URL the accountant of its port, for any other one that sees nothing."""
     target = Target.from_url(url)
-    if _is_local(target.host):
+    if is_local(target.host):
         return LocalAccountant(target.port, client_pid)
     return NoAccountant()
 
 
-def _is_local(host: str) -> bool:
+def is_local(host: str) -> bool:
+    """Whether a host name is this machine."""
     try:
         address = ipaddress.ip_address(socket.gethostbyname(host))
     except (OSError, ValueError):
@@ -139,26 +141,28 @@ def _is_local(host: str) -> bool:
     return str(address) in own
 
 
-def _listeners(port: int) -> list[psutil.Process]:
+def listeners(port: int) -> list[psutil.Process]:
+    """Processes of this machine that listen on a TCP port; empty where they cannot be seen."""
     pids = set()
     try:
         for connection in psutil.net_connections(kind="tcp"):
-            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
+            address = connection.laddr
+            if connection.status == psutil.CONN_LISTEN and address and address.port == port:
                 pids.add(connection.pid)
     except psutil.AccessDenied:
         return []
     return [psutil.Process(pid) for pid in pids if pid and psutil.pid_exists(pid)]
 
 
-def _ray_nodes(listeners: Iterable[psutil.Process]) -> list[psutil.Process]:
+def _ray_nodes(behind_port: list[psutil.Process]) -> list[psutil.Process]:
     """Ray's node processes of the cluster that the listeners belong to."""
-    for listener in listeners:
+    for listener in behind_port:
         for parent in _safely(listener):
             if _title(parent).split(" ")[0].endswith("raylet"):
                 return _same_cluster(parent)
     # haproxy may have detached itself from its parent: then the one cluster there is.
     nodes = [p for p in psutil.process_iter() if _title(p).split(" ")[0].endswith("raylet")]
-    detached = any("haproxy" in _title(listener) for listener in listeners)
+    detached = any("haproxy" in _title(listener) for listener in behind_port)
     clusters = {_cluster(node) for node in nodes}
     return nodes if detached and len(clusters) == 1 else []
 
@@ -210,3 +214,22 @@ def _measure(found: Iterable[tuple[psutil.Process, Role]]) -> Snapshot:
             continue
         roles[key], cpu[key], memory[key] = role, times.user + times.system, resident
     return Snapshot(roles=roles, cpu_seconds=cpu, memory_bytes=memory)
+
+
+def serving_flags(url: str) -> dict[str, str]:
+    """`RAY_SERVE_*` and niceness settings in the environment of the serving processes.
+
+    Empty for a remote server, or where the environment may not be read.
+    """
+    target = Target.from_url(url)
+    if not is_local(target.host):
+        return {}
+    behind_port = listeners(target.port)
+    flags: dict[str, str] = {}
+    for process in _families([*_ray_nodes(behind_port), *behind_port]):
+        try:
+            environment = process.environ()
+        except psutil.Error:
+            continue
+        flags.update({k: v for k, v in environment.items() if k.startswith(_FLAG_PREFIXES)})
+    return dict(sorted(flags.items()))

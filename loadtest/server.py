@@ -8,12 +8,11 @@ from collections.abc import Sequence
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any
 
-import psutil
-
 from loadtest.connection import Target
 from loadtest.documents import Document
 from loadtest.errors import StoreMismatchError, UnknownModelError, UnreachableError
 from loadtest.payloads import body, infer_path
+from loadtest.processes import is_local, listeners
 from loadtest.recorder import variant_of
 from loadtest.store import Manifest, Model, Samples
 
@@ -78,10 +77,12 @@ class Server:
         """Name, version and start time of the server."""
         _, content = self.call("GET", "/v2")
         document = _json(content)
+        local = is_local(self._target.host)
+        processes = listeners(self._target.port) if local else []
         return ServerIdentity(
             name=str(document.get("name", "")),
             version=str(document.get("version", "")),
-            started_at=tuple(sorted(_started_at(self._target.port))),
+            started_at=tuple(sorted(process.create_time() for process in processes)),
         )
 
     def check_model(self, model: Model) -> None:
@@ -155,12 +156,3 @@ def _scores(content: bytes, output: str) -> list[float]:
         if tensor.get("name") == output:
             return [float(value) for value in tensor.get("data", [])]
     return []
-
-
-def _started_at(port: int) -> list[float]:
-    try:
-        connections = psutil.net_connections(kind="tcp")
-    except psutil.AccessDenied:
-        return []
-    pids = {c.pid for c in connections if c.status == psutil.CONN_LISTEN and c.laddr.port == port}
-    return [psutil.Process(pid).create_time() for pid in pids if pid and psutil.pid_exists(pid)]

@@ -1,0 +1,198 @@
+"""`python -m loadtest`: run, compare, report and saturate."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from loadtest import compare as comparing
+from loadtest import openloop, saturate
+from loadtest.arrivals import ARRIVALS
+from loadtest.console import ERRORS, OUT, table
+from loadtest.errors import InvalidRunError, LoadTestError, OptionError
+from loadtest.format import rate, seconds
+from loadtest.generator import Setup
+from loadtest.ledger import write_whole
+from loadtest.measurement import ProbeSpec
+from loadtest.plan import PROFILES
+from loadtest.report import ReportOptions, make_report
+from loadtest.validity import Limits
+
+_DEFAULT_URL = "http://127.0.0.1:8000"
+_DEFAULT_STORE = "out/demo/store"
+_DEFAULT_PRICES = Path("deploy/prices.yaml")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = argparse.ArgumentParser(prog="python -m loadtest", description=__doc__)
+    commands = top.add_subparsers(dest="command", required=True)
+    _add_run(commands.add_parser("run", help="one open-loop run against one variant"))
+    _add_compare(commands.add_parser("compare", help="measure every variant, write the report"))
+    _add_report(commands.add_parser("report", help="write the report of a finished comparison"))
+    _add_saturate(commands.add_parser("saturate", help="closed-loop throughput of any URL"))
+    return top
+
+
+def _add_target(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--url", default=_DEFAULT_URL, help="server (default: %(default)s)")
+    command.add_argument("--store", default=_DEFAULT_STORE, help="store (default: %(default)s)")
+    command.add_argument("--model", default="fraud", help="model's name (default: %(default)s)")
+    command.add_argument("--rows", type=int, default=1, help="rows per request")
+    command.add_argument("--slo-seconds", type=float, default=0.05, help="p99 to be held")
+    command.add_argument("--arrival", choices=sorted(ARRIVALS), default="poisson")
+    command.add_argument("--seed", type=int, default=0)
+
+
+def _add_run(command: argparse.ArgumentParser) -> None:
+    _add_target(command)
+    command.add_argument("--variant", default="", help="empty leaves the choice to the router")
+    command.add_argument("--rate", type=float, required=True, help="requests per second")
+    command.add_argument("--duration", type=float, default=10.0, help="seconds")
+    command.add_argument("--max-in-flight", type=int, default=256, help="size of the pool")
+    command.add_argument("--json", type=Path, help="write the whole result here")
+    command.set_defaults(action=_run)
+
+
+def _add_compare(command: argparse.ArgumentParser) -> None:
+    _add_target(command)
+    command.add_argument("--out", type=Path, default=Path("out/demo"), help="folder of the results")
+    command.add_argument("--profile", choices=sorted(PROFILES), default="quick")
+    command.add_argument("--budget-seconds", type=float, help="time for all of it")
+    command.add_argument("--rounds", type=int, help="repeats of each variant, interleaved")
+    command.add_argument("--variants", nargs="+", default=[], help="default: all in the store")
+    command.add_argument("--fresh", action="store_true", help="do not go on from saved results")
+    _add_prices(command)
+    command.set_defaults(action=_compare)
+
+
+def _add_report(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--out", type=Path, default=Path("out/demo"), help="folder of load.json")
+    command.add_argument("--store", help="store, where it has moved since the comparison")
+    _add_prices(command)
+    command.set_defaults(action=_report)
+
+
+def _add_prices(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--prices", type=Path, default=_DEFAULT_PRICES, help="price file")
+    command.add_argument("--price", help="entry of the price file (default: the first)")
+
+
+def _add_saturate(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--url", required=True, help="full URL that is posted to")
+    command.add_argument("--body", type=Path, required=True, help="file with the request body")
+    command.add_argument("--connections", type=int, nargs="+", default=[1, 16, 64])
+    command.add_argument("--duration", type=float, default=5.0, help="seconds each")
+    command.add_argument("--client", choices=("auto", "wrk", "own"), default="auto")
+    command.add_argument("--json", action="store_true", help="print JSON")
+    command.set_defaults(action=_saturate)
+
+
+def _run(options: argparse.Namespace) -> None:
+    setup = Setup(
+        url=options.url,
+        model=options.model,
+        store=options.store,
+        rows=options.rows,
+        seed=options.seed,
+    )
+    spec = ProbeSpec(
+        variant=options.variant,
+        rate_per_second=options.rate,
+        duration_seconds=options.duration,
+        arrival=options.arrival,
+        seed=options.seed,
+        max_in_flight=options.max_in_flight,
+    )
+    result = openloop.run(setup, spec, Limits(slo_seconds=options.slo_seconds))
+    if options.json:
+        write_whole(options.json, result.model_dump_json(indent=1))
+    run = result.measurement
+    OUT.print(
+        f"{rate(run.achieved_rate_per_second)} of {rate(spec.rate_per_second)} req/s, "
+        f"{run.ok} ok, {run.rejected} rejected, {run.failed} failed, {run.dropped} dropped",
+        highlight=False,
+    )
+    for name in ("response", "service", "lag"):
+        figures = getattr(run, name)
+        OUT.print(
+            f"{name:9} p50 {seconds(figures.p50_seconds)}  p90 {seconds(figures.p90_seconds)}  "
+            f"p99 {seconds(figures.p99_seconds)}  p99.9 {seconds(figures.p999_seconds)}"
+            + ("" if result.p999_sufficient else "  (too few samples for p99.9)"),
+            highlight=False,
+        )
+    if not result.valid:
+        raise InvalidRunError("this run is not valid: " + "; ".join(result.reasons))
+
+
+def _compare(options: argparse.Namespace) -> None:
+    report = ReportOptions(out=options.out, prices=options.prices, price=options.price)
+    report.check()
+    request = comparing.Request(
+        url=options.url.rstrip("/"),
+        store=options.store,
+        model=options.model,
+        out=options.out,
+        variants=tuple(options.variants),
+        profile=options.profile,
+        slo_seconds=options.slo_seconds,
+        budget_seconds=options.budget_seconds,
+        rounds=options.rounds,
+        rows=options.rows,
+        arrival=options.arrival,
+        seed=options.seed,
+        fresh=options.fresh,
+    )
+    comparing.compare(request, lambda text: OUT.print(text, highlight=False))
+    _finish(report)
+
+
+def _report(options: argparse.Namespace) -> None:
+    _finish(
+        ReportOptions(
+            out=options.out, store=options.store, prices=options.prices, price=options.price
+        )
+    )
+
+
+def _finish(options: ReportOptions) -> None:
+    made = make_report(options)
+    OUT.print(table(made.rows))
+    OUT.print(f"report: {made.html}", highlight=False, soft_wrap=True)
+    OUT.print(made.headline, highlight=False, style="bold")
+
+
+def _saturate(options: argparse.Namespace) -> None:
+    saturate.run(
+        options.url,
+        options.body,
+        options.connections,
+        options.duration,
+        client=options.client,
+        as_json=options.json,
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns its exit code."""
+    options = parser().parse_args(arguments)
+    try:
+        options.action(options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        ERRORS.print(f"{'.'.join(map(str, first['loc']))}: {first['msg']}", style="red")
+        return OptionError.exit_code
+    except LoadTestError as error:
+        ERRORS.print(str(error), style="red", highlight=False)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
