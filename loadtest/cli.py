@@ -161,7 +161,7 @@ def _report(options: argparse.Namespace) -> None:
 
 def _finish(options: ReportOptions) -> None:
     made = make_report(options)
-    OUT.print(table(made.rows))
+    OUT.print(table(made.rows, OUT.width))
     OUT.print(f"report: {made.html}", highlight=False, soft_wrap=True)
     OUT.print(made.headline, highlight=False, style="bold")
 

@@ -8,7 +8,9 @@ the difference is load that the server does not get.
 
 from __future__ import annotations
 
+import select
 import ssl
+import time
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,6 +22,8 @@ from geventhttpclient._parser import HTTPResponseParser
 from loadtest.errors import OptionError
 
 _BLOCK_BYTES = 65536
+_IDLE_SECONDS = 1.0
+"""After so long without a request the server may have closed the connection."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,12 @@ class Connection:
         self._timeout_seconds = timeout_seconds
         self._socket: Any = None
         self._parser = _Parser()
+        self._last_used = 0.0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is connected, as far as is known."""
+        return self._socket is not None
 
     def open(self) -> None:
         """Connect now, so that the first request does not pay for it. Raises OSError."""
@@ -112,6 +122,8 @@ class Connection:
         Raises OSError where the connection breaks or times out, and closes it.
         """
         try:
+            if self._socket is not None and time.monotonic() - self._last_used > _IDLE_SECONDS:
+                self._close_if_stale()
             if self._socket is None:
                 self.open()
             parser, sock = self._parser, self._socket
@@ -126,9 +138,17 @@ class Connection:
             self.close()
             raise
         status: int = parser.get_code()
+        self._last_used = time.monotonic()
         if not parser.should_keep_alive():
             self.close()
         return status
+
+    def _close_if_stale(self) -> None:
+        """Nothing is awaited, so anything to read is the server's goodbye."""
+        poll = select.poll()
+        poll.register(self._socket.fileno(), select.POLLIN)
+        if poll.poll(0):
+            self.close()
 
     @property
     def body(self) -> bytes:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from types import TracebackType
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
 from loadtest.comparison import Row
-from loadtest.format import count, percent, rate, seconds
+from loadtest.format import NOT_MEASURED, count, percent, rate, seconds, size
 
 OUT = Console()
 ERRORS = Console(stderr=True)
@@ -57,33 +58,47 @@ class ProgressBar:
             self._bar.stop()
 
 
-def table(rows: tuple[Row, ...]) -> Table:
-    """The comparison as a table for the terminal."""
-    shown = Table(title="Compressed variants, end to end", title_justify="left")
+def table(rows: tuple[Row, ...], width: int = 100) -> Table:
+    """The comparison as a table for a terminal of this many columns."""
+    shown = Table(title="Compressed variants, end to end", title_justify="left", box=SIMPLE_HEAD,
+                  padding=(0, 1, 0, 0), collapse_padding=True)  # fmt: skip
     shown.add_column("variant", no_wrap=True)
-    for heading in ("gate", "params", "AP", "same\ndecision", "model\np50", "p50", "p99", "R_slo",
-                    "CPU s /\n1,000", "cost /\nmillion"):  # fmt: skip
+    wide = width >= 100
+    headings = ["gate", "AP", "same\ndecision", "model\np50", "p50", "p99", "R_slo\nper s",
+                "cost per\nmillion"]  # fmt: skip
+    for heading in [*headings, *(["CPU s per\n1,000", "params", "files"] if wide else [])]:
         shown.add_column(heading, justify="right", no_wrap=True)
-    styles = {"reference": "bold", "passed": "green", "failed": "red"}
     for row in rows:
-        mark = "*" if row.limited_by == "generator" else ""
-        shown.add_row(
-            row.name,
-            f"[{styles[row.gate]}]{row.gate}[/]",
-            count(row.parameters),
-            f"{row.ap:.3f}" if row.ap is not None else "–",
-            percent(row.decision_agreement),
-            seconds(row.model_p50_seconds),
-            seconds(row.p50_seconds),
-            seconds(row.p99_seconds) + ("" if row.p99_sufficient else "~"),
-            rate(row.r_slo) + mark,
-            f"{row.cpu_seconds_per_1000:.2f}" if row.cpu_seconds_per_1000 is not None else "–",
-            f"{row.cost_per_million:.3f}" if row.cost_per_million is not None else "–",
-        )
+        cells = [*_cells(row), *(_wide_cells(row) if wide else [])]
+        shown.add_row(row.name, *cells)
     notes = []
     if any(row.limited_by == "generator" for row in rows):
         notes.append("* the load generator was the limit: the server can do more")
     if any(not row.p99_sufficient for row in rows):
         notes.append("~ fewer than 459 samples")
     shown.caption = "\n".join(notes) or None
+    shown.caption_justify = "left"
     return shown
+
+
+def _cells(row: Row) -> list[str]:
+    style = {"reference": "bold", "passed": "green", "failed": "red"}[row.gate]
+    return [
+        f"[{style}]{row.gate}[/]",
+        f"{row.ap:.3f}" if row.ap is not None else NOT_MEASURED,
+        percent(row.decision_agreement),
+        seconds(row.model_p50_seconds),
+        seconds(row.p50_seconds),
+        seconds(row.p99_seconds) + ("" if row.p99_sufficient else "~"),
+        rate(row.r_slo) + ("*" if row.limited_by == "generator" else ""),
+        f"{row.cost_per_million:.3f}" if row.cost_per_million is not None else NOT_MEASURED,
+    ]
+
+
+def _wide_cells(row: Row) -> list[str]:
+    cpu = row.cpu_seconds_per_1000
+    return [
+        f"{cpu:.2f}" if cpu is not None else NOT_MEASURED,
+        count(row.parameters),
+        size(row.bytes),
+    ]

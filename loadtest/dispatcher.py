@@ -40,20 +40,23 @@ class Dispatcher:
         requests: Sequence[bytes],
         observer: Observer,
         max_in_flight: int = 256,
+        idle: list[Connection] | None = None,
     ) -> None:
+        """`idle` holds connections left by an earlier dispatcher, and takes this one's back."""
         self._target = target
         self._requests = requests
         self._observer = observer
         self._max_in_flight = max_in_flight
-        self._idle: list[Connection] = []
+        self._idle: list[Connection] = [] if idle is None else idle
         self._in_flight: dict[Greenlet, float] = {}
 
     def warm(self, connections: int) -> None:
         """Open connections ahead, so that no request of the run pays for it. Raises OSError."""
-        for _ in range(min(connections, self._max_in_flight) - len(self._idle)):
-            connection = Connection(self._target)
-            connection.open()
-            self._idle.append(connection)
+        wanted = min(connections, self._max_in_flight)
+        self._idle += [Connection(self._target) for _ in range(wanted - len(self._idle))]
+        for connection in self._idle[-wanted:]:
+            if not connection.is_open:
+                connection.open()
 
     def overdue(self, limit_seconds: float) -> int:
         """Requests without an answer whose response time is already beyond the limit."""

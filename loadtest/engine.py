@@ -24,7 +24,7 @@ from loadtest.measurement import (
 from loadtest.payloads import infer_path
 from loadtest.recorder import OK, REJECTED, Recorder
 
-_WARM_CONNECTIONS = 16
+_WARM_CONNECTIONS = 64
 
 
 class Engine:
@@ -38,6 +38,7 @@ class Engine:
         self._model = model
         self._bodies = bodies
         self._path = path
+        self._idle: list[Connection] = []
 
     def _requests(self, variant: str) -> list[bytes]:
         path = self._path or infer_path(self._model, variant)
@@ -48,7 +49,11 @@ class Engine:
         times = schedule(spec.arrival, spec.rate_per_second, spec.duration_seconds, spec.seed)
         recorder = Recorder(spec.stop_over_seconds)
         dispatcher = Dispatcher(
-            self._target, self._requests(spec.variant), recorder, spec.max_in_flight
+            self._target,
+            self._requests(spec.variant),
+            recorder,
+            spec.max_in_flight,
+            self._idle,  # opening dozens of connections would show in the next run's tail
         )
         dispatcher.warm(_WARM_CONNECTIONS)
         allowed = len(times) // 100
@@ -69,7 +74,6 @@ class Engine:
             # An overloaded server is not waited for: the queue it still holds is of no interest.
             dispatcher.drain(0.05 if stopped else spec.drain_seconds)
             cpu = time.process_time() - cpu
-        dispatcher.close()
         return _probe(spec, recorder, pace, cpu, stopped)
 
     def closed_loop(self, spec: ClosedSpec) -> ClosedResult:

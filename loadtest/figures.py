@@ -13,7 +13,7 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from loadtest.comparison import Row
 from loadtest.format import exact, rate, size
@@ -71,21 +71,29 @@ def load_figure(document: LoadDocument, rows: tuple[Row, ...]) -> str:
                       xytext=(2, 4), textcoords="offset points", fontsize=10)  # fmt: skip
         axes.set_xlabel("offered load, requests per second")
         axes.set_ylabel("response time from the intended send")
+        _round_ticks(axes.xaxis)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: rate(x)))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: exact(y)))
         return _svg(figure, "load", "p50 and p99 response time against offered load, by variant")
 
 
+def _round_ticks(axis: Any) -> None:
+    """Labels at 1, 2 and 5 of each decade: the plots seldom span more than two."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_minor_locator(NullLocator())
+
+
 def _draw_load(axes: Any, index: int, drawn: list[LoadPoint]) -> None:
-    colour = _colour(index)
-    rates = [point.rate for point in drawn]
-    axes.plot(rates, [p.p99 for p in drawn], color=colour, linewidth=2.0, zorder=3)
-    axes.plot(rates, [p.p50 for p in drawn], color=colour, linewidth=1.0, alpha=0.7,
+    colour, marker = _colour(index), MARKERS[index % len(MARKERS)]
+    whole = [point for point in drawn if not point.bound]
+    rates = [point.rate for point in whole]
+    axes.plot(rates, [p.p99 for p in whole], color=colour, linewidth=2.0, marker=marker,
+              markersize=5.0, zorder=3)  # fmt: skip
+    axes.plot(rates, [p.p50 for p in whole], color=colour, linewidth=1.3, alpha=0.8,
               linestyle=(0, (1, 2)), zorder=2)  # fmt: skip
-    for point in drawn:
-        axes.plot([point.rate], [point.p99], marker=MARKERS[index % len(MARKERS)], markersize=5.5,
-                  markeredgecolor=colour, markeredgewidth=1.4, zorder=4,
-                  markerfacecolor="none" if point.bound else colour)  # fmt: skip
+    cut = [point for point in drawn if point.bound]
+    axes.plot([p.rate for p in cut], [p.p99 for p in cut], color=colour, linestyle="none",
+              marker=marker, markersize=5.0, markerfacecolor="none", zorder=2)  # fmt: skip
 
 
 class LoadPoint:
@@ -95,7 +103,7 @@ class LoadPoint:
         self.rate = median([run.spec.rate_per_second for run in group]) or 0.0
         self.p50 = median([run.response.p50_seconds for run in group])
         self.p99 = median([run.response.p99_seconds for run in group])
-        self.bound = any(run.stopped_early or run.unfinished for run in group)
+        self.bound = any(run.stopped_early for run in group)
 
 
 def points(document: LoadDocument, variant: str) -> list[LoadPoint]:
@@ -109,7 +117,12 @@ def points(document: LoadDocument, variant: str) -> list[LoadPoint]:
         if run.response.count:
             step = round(math.log(run.spec.rate_per_second) / math.log(1.08))
             grouped.setdefault(step, []).append(run)
-    return [LoadPoint(grouped[step]) for step in sorted(grouped)]
+    return [LoadPoint(_whole(grouped[step])) for step in sorted(grouped)]
+
+
+def _whole(group: list[Measurement]) -> list[Measurement]:
+    """The runs of a load that were not cut short, or all where every one was."""
+    return [run for run in group if not run.stopped_early] or group
 
 
 def quality_figure(rows: tuple[Row, ...]) -> str:
@@ -138,27 +151,28 @@ def quality_figure(rows: tuple[Row, ...]) -> str:
         axes.set_xlabel("end-to-end p50 at the common rate")
         axes.set_ylabel("average precision")
         axes.margins(x=0.22, y=0.18)
+        _round_ticks(axes.xaxis)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: exact(x)))
-        axes.xaxis.set_minor_formatter(FuncFormatter(lambda x, _: ""))
         return _svg(figure, "quality", "average precision against end-to-end p50, by variant")
 
 
 def _label(axes: Any, row: Row, rows: tuple[Row, ...], diameter: float) -> None:
-    """Name and size beside the dot; below it where a neighbour above is close."""
-    near = [
+    """Name and size above the dot and its interval; below where a close neighbour is higher."""
+    if row.p50_seconds is None or row.ap is None:
+        return
+    higher = [
         other
         for other in rows
-        if other is not row
-        and other.p50_seconds
-        and row.p50_seconds
-        and 0.6 < other.p50_seconds / row.p50_seconds < 1.7
+        if other.p50_seconds is not None
+        and 0.5 < other.p50_seconds / row.p50_seconds < 2.0
+        and (other.ap or 0.0, other.name) > (row.ap, row.name)
     ]
-    higher = sum((other.ap or 0.0) > (row.ap or 0.0) for other in near)
-    below = bool(near) and higher >= (len(near) + 1) / 2
-    offset = diameter / 2 + 4
-    axes.annotate(f"{row.name} · {size(row.bytes)}", (row.p50_seconds, row.ap),
-                  xytext=(offset * 0.6, -offset - 6 if below else offset * 0.8),
-                  textcoords="offset points", fontsize=10, zorder=6)  # fmt: skip
+    below = bool(higher)
+    edge = (row.ap_low if below else row.ap_high) or row.ap
+    far = 4.0 if edge != row.ap else diameter / 2 + 4.0
+    axes.annotate(f"{row.name} · {size(row.bytes)}", (row.p50_seconds, edge),
+                  xytext=(0, -far if below else far), textcoords="offset points",
+                  ha="center", va="top" if below else "bottom", fontsize=10, zorder=6)  # fmt: skip
 
 
 def _svg(figure: Figure, prefix: str, label: str) -> str:

@@ -38,12 +38,12 @@ def write_store(root: Path, rows: int = 200) -> Path:
     folder = store / MODEL
     folder.mkdir(parents=True)
     rng = np.random.default_rng(7)
-    np.savez_compressed(
-        folder / "samples.npz",
-        **{"input.features": rng.normal(size=(rows, 4)).astype(np.float32)},
-        label=(rng.random(rows) < 0.1).astype(np.float32),
-        routing_key=np.array([f"customer-{n % 50}" for n in range(rows)]),
-    )
+    arrays: Any = {
+        "input.features": rng.normal(size=(rows, 4)).astype(np.float32),
+        "label": (rng.random(rows) < 0.1).astype(np.float32),
+        "routing_key": np.array([f"customer-{n % 50}" for n in range(rows)]),
+    }
+    np.savez_compressed(folder / "samples.npz", **arrays)
     _write(folder / "model.json", model_document())
     _write(folder / "baselines.json", baselines_document())
     for variant in _VARIANTS:

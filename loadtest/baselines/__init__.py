@@ -1,0 +1,1 @@
+"""Other ways to serve the same file, kept small, to hold slimserve against."""
