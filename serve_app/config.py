@@ -7,7 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+)
 
 from compression.store.manifest import Name
 from serve_app.errors import ConfigError
@@ -33,6 +41,8 @@ class VariantConfig(_Config):
     max_batch_rows: PositiveInt = 64
     max_queued_rows: PositiveInt = 512
     """Rows that may wait for the inference that is running; beyond it callers get 429."""
+    timeout_seconds: PositiveFloat = 5.0
+    """How long a gateway waits for a `deployment` before it counts as unavailable."""
     intra_op_threads: PositiveInt = 1
     allow_failed_gate: bool = False
     """Let a routing table give weight to it although it failed the quality gate. A variant

@@ -29,6 +29,8 @@ Reply = tuple[str, Any]
 """("computed", (outputs, queue_seconds, infer_seconds)), ("full", message), ("failed", message)"""
 
 _PROBE_SECONDS = 2.0
+_PROBE_PAUSE_SECONDS = 0.2
+_UNREACHABLE = (TimeoutError, RayError, RayServeException)
 
 
 class ModelServer:
@@ -64,25 +66,35 @@ class ModelServer:
 
 
 class DeploymentBackend:
-    """Calls a `ModelServer`. One hop costs about a millisecond: measured, not hidden."""
+    """Calls a `ModelServer`. One hop costs about a millisecond: measured, not hidden.
+
+    Ray Serve keeps a call waiting for as long as there is no replica. So calls have a time limit,
+    and after one that hit it the others are refused at once until a replica answers again.
+    """
 
     placement = "deployment"
 
-    def __init__(self, handle: DeploymentHandle[Any], variant: str) -> None:
+    def __init__(self, handle: DeploymentHandle[Any], variant: str, timeout_seconds: float) -> None:
         self._variant = variant
+        self._timeout_seconds = timeout_seconds
         # Plain pickle beats the default cloudpickle; nothing here comes from outside the cluster.
         plain = handle.options(request_serialization="pickle", response_serialization="pickle")
         self._infer = plain.infer
         self._describe = plain.describe
-        self.handle = handle
+        self._away: asyncio.Task[None] | None = None
 
     async def infer(self, inputs: Arrays, rows: int) -> Computed:
         """See `Backend.infer`."""
+        if self._away is not None:
+            raise self._unavailable()
         try:
-            tag, value = await self._infer.remote(inputs, rows)
-        except (RayError, RayServeException) as error:
+            async with asyncio.timeout(self._timeout_seconds):
+                tag, value = await self._infer.remote(inputs, rows)
+        except _UNREACHABLE as error:
             _log.warning("variant %s is unavailable: %s", self._variant, error)
-            raise BackendUnavailableError(f"variant {self._variant!r} is unavailable") from error
+            if self._away is None:
+                self._away = asyncio.get_running_loop().create_task(self._wait_for_return())
+            raise self._unavailable() from error
         if tag == "computed":
             return Computed(*value)
         if tag == "full":
@@ -102,5 +114,14 @@ class DeploymentBackend:
         try:
             async with asyncio.timeout(_PROBE_SECONDS):
                 return dict(await self._describe.remote())
-        except (TimeoutError, RayError, RayServeException) as error:
-            raise BackendUnavailableError(f"variant {self._variant!r} is unavailable") from error
+        except _UNREACHABLE as error:
+            raise self._unavailable() from error
+
+    async def _wait_for_return(self) -> None:
+        while not await self.ready():
+            await asyncio.sleep(_PROBE_PAUSE_SECONDS)
+        _log.info("variant %s answers again", self._variant)
+        self._away = None
+
+    def _unavailable(self) -> BackendUnavailableError:
+        return BackendUnavailableError(f"variant {self._variant!r} is unavailable: try again")

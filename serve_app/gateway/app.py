@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
@@ -56,6 +57,13 @@ class Served:
     document: ModelDocument
     manifests: Mapping[str, Manifest]
     weightable: frozenset[str]
+
+
+class _Phases(NamedTuple):
+    """Clock readings of a request, seconds."""
+
+    started: float
+    decoded: float
 
 
 class GatewayApp:
@@ -152,9 +160,15 @@ class GatewayApp:
         metrics.in_flight.inc()
         who, outcome = pin or NO_VARIANT, "error"
         try:
-            answer = await self._answer(pin, scope, receive, send, started)
-            if isinstance(answer, Answer):
-                who, outcome = answer.variant, "ok" if answer.failed is None else "fallback"
+            decoded, pin = await self._decode(pin, scope, receive)
+            assignment = self._predictor.assignment
+            assigned = self._predictor.choose(assignment, decoded.key, pin)
+            who = assigned.variant
+            phases = _Phases(started, time.perf_counter())
+            answer = await self._predictor.predict(decoded, assigned)
+            who, outcome = answer.variant, "ok" if answer.failed is None else "fallback"
+            await self._send(send, decoded, assignment, answer, phases)
+            self._shadow(decoded, assignment, answer)
         except QueueFullError as error:
             outcome = "shed"
             metrics.rejections[error.reason].inc()
@@ -171,29 +185,11 @@ class GatewayApp:
             counted.outcomes[outcome].inc()
             counted.request_seconds.observe(time.perf_counter() - started)
 
-    async def _answer(
-        self, pin: str | None, scope: Scope, receive: Receive, send: Send, started: float
-    ) -> Answer:
-        decoded, pin = await self._decode(pin, scope, receive)
-        assignment = self._predictor.assignment
-        assigned = self._predictor.choose(assignment, decoded.key, pin)
-        decoding_done = time.perf_counter()
-        answer = await self._predictor.predict(decoded, assigned)
-        encoding = time.perf_counter()
-        await self._send(send, decoded, assignment, answer)
-        phases = self._metrics.variant[answer.variant]
-        phases.phases["decode"].observe(decoding_done - started)
-        phases.phases["queue"].observe(answer.computed.queue_seconds)
-        phases.phases["infer"].observe(answer.computed.infer_seconds)
-        phases.phases["encode"].observe(time.perf_counter() - encoding)
-        phases.whys[answer.why].inc()
-        phases.rows.inc(decoded.rows)
-        shadow = assignment.shadow_variant
-        if shadow is not None and assignment.shadowed(decoded.key):
-            self._shadows.offer(
-                shadow, decoded.inputs, decoded.rows, answer.variant, answer.computed.outputs
-            )
-        return answer
+    def _shadow(self, decoded: Decoded, assignment: Assignment, answer: Answer) -> None:
+        variant = assignment.shadow_variant
+        if variant is not None and assignment.shadowed(decoded.key):
+            outputs = answer.computed.outputs
+            self._shadows.offer(variant, decoded.inputs, decoded.rows, answer.variant, outputs)
 
     async def _decode(
         self, pin: str | None, scope: Scope, receive: Receive
@@ -213,8 +209,14 @@ class GatewayApp:
         return self._codec.decode(body, key), pin
 
     async def _send(
-        self, send: Send, decoded: Decoded, assignment: Assignment, answer: Answer
+        self,
+        send: Send,
+        decoded: Decoded,
+        assignment: Assignment,
+        answer: Answer,
+        phases: _Phases,
     ) -> None:
+        encoding = time.perf_counter()
         table = assignment.table
         parameters: dict[str, str | int] = {
             "variant": answer.variant,
@@ -228,6 +230,14 @@ class GatewayApp:
             answer.computed.outputs, decoded.outputs, answer.variant, parameters, decoded.id
         )
         version = (b"x-slimserve-table-version", b"%d" % table.version)
+        # Counted before it is sent: who has the answer and then reads /metrics finds it there.
+        counted = self._metrics.variant[answer.variant]
+        counted.phases["decode"].observe(phases.decoded - phases.started)
+        counted.phases["queue"].observe(answer.computed.queue_seconds)
+        counted.phases["infer"].observe(answer.computed.infer_seconds)
+        counted.phases["encode"].observe(time.perf_counter() - encoding)
+        counted.whys[answer.why].inc()
+        counted.rows.inc(decoded.rows)
         await respond(send, 200, body, (JSON, self._variant_header[answer.variant], version))
 
     async def _get_metrics(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -142,7 +142,9 @@ class Gateway:
         for name, manifest in self._served.manifests.items():
             self._metrics.set_model_bytes(name, manifest.bytes)
             if name in models:
-                backends[name] = DeploymentBackend(models[name], name)
+                backends[name] = DeploymentBackend(
+                    models[name], name, variants[name].timeout_seconds
+                )
                 continue
             loaded = await asyncio.to_thread(
                 load_variant, store, config.model, name, variants[name].intra_op_threads

@@ -47,8 +47,8 @@ def ray_session(*, dashboard: bool, verbose: bool) -> Iterator[None]:
     finally:
         # Without Serve's own shutdown HAProxy would outlive Ray and keep the port.
         with contextlib.suppress(Exception):
-            serve.shutdown()
-        ray.shutdown()  # type: ignore[no-untyped-call]
+            serve.shutdown()  # type: ignore[no-untyped-call]
+        ray.shutdown()
 
 
 def run_application(application: Any, name: str, port: int, ready_seconds: float) -> None:

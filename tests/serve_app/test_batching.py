@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from serve_app.batching import Batcher, Computed, direct_rows_for
+from serve_app.errors import QueueFullError
+from serve_app.runners import Arrays
+
+POISON = -1.0
+
+
+class Model:
+    """Doubles its input; holds every call at a gate; records rows per call and the thread."""
+
+    def __init__(self, *, held: bool = False) -> None:
+        self.batches: list[int] = []
+        self.threads: set[str] = set()
+        self.gate = threading.Event()
+        if not held:
+            self.gate.set()
+
+    def run(self, inputs: Mapping[str, npt.NDArray[Any]]) -> Arrays:
+        self.batches.append(len(inputs["x"]))
+        self.threads.add(threading.current_thread().name)
+        assert self.gate.wait(10)
+        if (inputs["x"] == POISON).any():
+            raise ValueError("poison")
+        return {"y": inputs["x"] * 2}
+
+
+class Observer:
+    def __init__(self) -> None:
+        self.rows: list[int] = []
+
+    def batch(self, rows: int) -> None:
+        self.rows.append(rows)
+
+
+@asynccontextmanager
+async def batcher(model: Model, **options: Any) -> AsyncIterator[Batcher]:
+    settings = {"max_batch_rows": 8, "max_queued_rows": 16} | options
+    made = Batcher(model.run, name="m", **settings)
+    try:
+        yield made
+    finally:
+        model.gate.set()
+        await made.close()
+
+
+def request(value: float, rows: int = 1) -> Arrays:
+    return {"x": np.full((rows, 2), value, dtype=np.float32)}
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0)
+
+
+async def start(made: Batcher, model: Model, value: float, rows: int = 1) -> asyncio.Task[Computed]:
+    """Submit, and return once the model is working on it."""
+    calls = len(model.batches)
+    task = asyncio.create_task(made.submit(request(value, rows), rows))
+    await until(lambda: len(model.batches) > calls)
+    return task
+
+
+async def test_a_lone_request_goes_at_once_and_alone() -> None:
+    model, observer = Model(), Observer()
+    async with batcher(model, observer=observer) as made:
+        computed = await made.submit(request(3.0), 1)
+    np.testing.assert_array_equal(computed.outputs["y"], [[6.0, 6.0]])
+    assert computed.queue_seconds < 1.0
+    assert observer.rows == [1]
+    assert model.threads != {"MainThread"}
+
+
+async def test_those_who_wait_go_together_and_each_gets_its_own_rows() -> None:
+    model = Model(held=True)
+    async with batcher(model) as made:
+        first = await start(made, model, 1.0)
+        others = [asyncio.create_task(made.submit(request(float(n), rows=n), n)) for n in (2, 3)]
+        await until(lambda: made.queued_rows == 5)
+        model.gate.set()
+        await first
+        for n, task in zip((2, 3), others, strict=True):
+            np.testing.assert_array_equal((await task).outputs["y"], np.full((n, 2), 2.0 * n))
+    assert model.batches == [1, 5]
+
+
+async def test_a_batch_ends_at_the_cap_counted_in_rows() -> None:
+    model = Model(held=True)
+    async with batcher(model, max_batch_rows=4) as made:
+        tasks = [await start(made, model, 0.0)]
+        tasks += [asyncio.create_task(made.submit(request(1.0, rows=r), r)) for r in (3, 2, 2, 6)]
+        await until(lambda: made.queued_rows == 13)
+        model.gate.set()
+        await asyncio.gather(*tasks)
+    assert model.batches == [1, 3, 4, 6]
+
+
+async def test_a_full_queue_refuses_and_counts_rows() -> None:
+    model = Model(held=True)
+    async with batcher(model, max_queued_rows=3) as made:
+        tasks = [await start(made, model, 0.0, rows=8)]
+        tasks.append(asyncio.create_task(made.submit(request(1.0, rows=2), 2)))
+        await until(lambda: made.queued_rows == 2)
+        with pytest.raises(QueueFullError, match="2 rows waiting, at most 3"):
+            await made.submit(request(1.0, rows=2), 2)
+        model.gate.set()
+        await asyncio.gather(*tasks)
+        assert made.queued_rows == 0
+        await made.submit(request(1.0, rows=8), 8)
+
+
+async def test_a_cancelled_caller_is_dropped_before_compute() -> None:
+    model = Model(held=True)
+    async with batcher(model) as made:
+        first = await start(made, model, 0.0)
+        gone = asyncio.create_task(made.submit(request(1.0, rows=5), 5))
+        stays = asyncio.create_task(made.submit(request(2.0), 1))
+        await until(lambda: made.queued_rows == 6)
+        gone.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await gone
+        assert made.queued_rows == 1
+        model.gate.set()
+        await asyncio.gather(first, stays)
+    assert model.batches == [1, 1]
+
+
+async def test_cancelling_while_it_computes_does_not_disturb_the_others() -> None:
+    model = Model(held=True)
+    async with batcher(model) as made:
+        first = await start(made, model, 0.0)
+        first.cancel()
+        second = asyncio.create_task(made.submit(request(2.0), 1))
+        model.gate.set()
+        np.testing.assert_array_equal((await second).outputs["y"], [[4.0, 4.0]])
+
+
+@pytest.mark.parametrize("direct_rows", [0, 64])
+async def test_a_poisonous_request_fails_alone(direct_rows: int) -> None:
+    model, observer = Model(), Observer()
+    async with batcher(model, direct_rows=direct_rows, observer=observer) as made:
+        results = await asyncio.gather(
+            *(made.submit(request(value), 1) for value in (1.0, POISON, 2.0)),
+            return_exceptions=True,
+        )
+    assert isinstance(results[1], ValueError)
+    assert isinstance(results[0], Computed)
+    assert isinstance(results[2], Computed)
+    np.testing.assert_array_equal(results[2].outputs["y"], [[4.0, 4.0]])
+    assert model.batches == [3, 1, 1, 1]
+    assert observer.rows == [1, 1]
+
+
+async def test_a_lone_poisonous_request_is_not_tried_again() -> None:
+    model = Model()
+    async with batcher(model) as made:
+        with pytest.raises(ValueError, match="poison"):
+            await made.submit(request(POISON), 1)
+        assert model.batches == [1]
+        await made.submit(request(1.0), 1)
+
+
+async def test_small_batches_run_on_the_loop_and_still_gather() -> None:
+    model = Model()
+    async with batcher(model, direct_rows=4) as made:
+        await asyncio.gather(*(made.submit(request(float(n)), 1) for n in range(3)))
+        assert model.threads == {"MainThread"}
+        await made.submit(request(0.0, rows=5), 5)
+    assert model.batches == [3, 5]
+    assert len(model.threads) == 2
+
+
+@pytest.mark.parametrize(
+    ("call", "row", "expected"),
+    [(50e-6, 10e-6, 16), (300e-6, 1e-6, 0), (200e-6, 10e-6, 1), (10e-6, 0.0, 191)],
+)
+def test_direct_rows_follow_from_the_measured_times(call: float, row: float, expected: int) -> None:
+    assert direct_rows_for(call, row) == expected

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from serve_app.config import AppConfig, default_state_dir, parse_config
+from serve_app.errors import ConfigError
+
+
+def test_store_and_model_are_enough() -> None:
+    config = parse_config({"store": "s", "model": "fraud"})
+    assert config.variants == ()
+    assert config.admin_token_env == "SLIMSERVE_ADMIN_TOKEN"
+    assert parse_config(config) is config
+
+
+def test_a_configuration_is_frozen() -> None:
+    config = AppConfig(store="s", model="fraud")
+    with pytest.raises(ValidationError, match="frozen"):
+        config.model = "other"
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ({}, "store: Field required; model: Field required"),
+        ({"stoer": "s"}, "stoer: unknown key"),
+        ({"gateway": {"num_replica": 1}}, "gateway.num_replica: unknown key"),
+        ({"variants": [{"name": "a", "placement": "gpu"}]}, "variants.0.placement"),
+        ({"variants": [{"name": "../a"}]}, "is not a name"),
+        ({"limits": {"max_rows": 0}}, "limits.max_rows"),
+        ({"table": {"weights": {"a": 0.5}}}, "weights sum to 0.5, expected 1"),
+    ],
+)
+def test_mistakes_are_named(args: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse_config({"store": "s", "model": "fraud", **args} if args else args)
+
+
+def test_state_is_kept_where_the_system_wants_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert default_state_dir() == str(tmp_path / "slimserve")
+    monkeypatch.delenv("XDG_STATE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert default_state_dir() == str(tmp_path / ".local" / "state" / "slimserve")
