@@ -22,8 +22,13 @@ Datatype = Literal[
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
+def is_name(text: str) -> bool:
+    """Whether a model or variant may be called that; '../x' may not."""
+    return _NAME.fullmatch(text) is not None
+
+
 def _check_name(name: str) -> str:
-    if not _NAME.fullmatch(name):
+    if not is_name(name):
         raise ValueError(
             f"{name!r} is not a name: up to 63 letters, digits, '.', '_' or '-', "
             "the first a letter or digit"

@@ -13,11 +13,11 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
-import fsspec.core
 from fsspec.implementations.local import LocalFileSystem
 
 from compression.store import layout
 from compression.store.errors import VariantExistsError
+from compression.store.filesystem import open_filesystem
 from compression.store.manifest import Baselines, Document, Manifest, ModelDocument, StoredFile
 from compression.store.samples import Samples
 
@@ -35,8 +35,7 @@ class Publisher:
     """Write side of a store at `uri`."""
 
     def __init__(self, uri: str) -> None:
-        self._fs, root = fsspec.core.url_to_fs(uri)
-        self._root = str(root).rstrip("/")
+        self._fs, self._root = open_filesystem(uri)
         self._local = isinstance(self._fs, LocalFileSystem)
 
     def publish_model(self, document: ModelDocument, samples: Samples) -> None:
@@ -72,11 +71,17 @@ class Publisher:
         if self._local:
             self._publish_folder(Path(self._root) / folder, _json(manifest), contents)
             return
-        if self._fs.exists(f"{self._root}/{folder}"):
-            self._fs.rm(f"{self._root}/{folder}", recursive=True)
+        self._remove(f"{self._root}/{folder}")
         for path, content in contents.items():
             self._fs.pipe_file(f"{self._root}/{folder}/{path}", content)
         self._fs.pipe_file(f"{self._root}/{folder}/{layout.MANIFEST}", _json(manifest))
+
+    def _remove(self, folder: str) -> None:
+        if self._fs.exists(f"{folder}/{layout.MANIFEST}"):
+            # First, for what is left must not pass for a variant if this is interrupted.
+            self._fs.rm_file(f"{folder}/{layout.MANIFEST}")
+        if self._fs.exists(folder):
+            self._fs.rm(folder, recursive=True)
 
     def _publish_folder(self, folder: Path, manifest: bytes, contents: Mapping[str, bytes]) -> None:
         aside = folder.parent / f".{folder.name}.{uuid.uuid4().hex}"
@@ -85,13 +90,7 @@ class Publisher:
             for path, content in contents.items():
                 (aside / path).write_bytes(content)
             (aside / layout.MANIFEST).write_bytes(manifest)
-            if folder.exists():
-                old = folder.parent / f".{folder.name}.{uuid.uuid4().hex}"
-                os.rename(folder, old)
-                os.rename(aside, folder)
-                shutil.rmtree(old)
-            else:
-                os.rename(aside, folder)
+            _swap(aside, folder)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
 
@@ -107,3 +106,19 @@ class Publisher:
             os.replace(aside, target)
         finally:
             aside.unlink(missing_ok=True)
+
+
+def _swap(new: Path, folder: Path) -> None:
+    """Rename `new` to `folder`; what was there before goes, or comes back where this fails."""
+    if not folder.exists():
+        os.rename(new, folder)
+        return
+    old = folder.parent / f".{folder.name}.{uuid.uuid4().hex}"
+    try:
+        os.rename(folder, old)
+        os.rename(new, folder)
+    except BaseException:
+        if old.exists() and not folder.exists():
+            os.rename(old, folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)

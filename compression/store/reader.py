@@ -10,18 +10,18 @@ import hashlib
 from dataclasses import dataclass
 from typing import TypeVar
 
-import fsspec
-import fsspec.core
 from pydantic import ValidationError
 
 from compression.store import layout
 from compression.store.errors import CorruptArtifactError, StoreUnavailableError
+from compression.store.filesystem import open_filesystem
 from compression.store.manifest import (
     Baselines,
     Document,
     Manifest,
     ModelDocument,
     StoredFile,
+    is_name,
 )
 from compression.store.samples import Samples
 
@@ -54,8 +54,7 @@ class ModelStore:
 
     def __init__(self, uri: str) -> None:
         self.uri = uri
-        self._fs, root = fsspec.core.url_to_fs(uri)
-        self._root = str(root).rstrip("/")
+        self._fs, self._root = open_filesystem(uri)
 
     def models(self) -> tuple[str, ...]:
         """Names of the published models, sorted.
@@ -73,6 +72,8 @@ class ModelStore:
 
     def variants(self, model: str) -> tuple[str, ...]:
         """Names of the model's published variants, sorted; half-written ones do not appear."""
+        if not is_name(model):
+            return ()
         return self._folders(f"{self._root}/{model}/{layout.VARIANTS}", layout.MANIFEST)
 
     def model(self, model: str) -> ModelDocument:
@@ -81,7 +82,10 @@ class ModelStore:
             raise StoreUnavailableError(
                 f"no model {model!r} in {self.uri}: it holds {', '.join(self.models())}"
             )
-        return self._document(f"{model}/{layout.MODEL_DOCUMENT}", ModelDocument)
+        path = f"{model}/{layout.MODEL_DOCUMENT}"
+        document = self._document(path, ModelDocument)
+        self._require_own(path, document.name, model)
+        return document
 
     def manifest(self, model: str, variant: str) -> Manifest:
         """A variant's manifest."""
@@ -91,12 +95,15 @@ class ModelStore:
                 f"no variant {variant!r} of model {model!r} in {self.uri}: "
                 f"it holds {', '.join(published) or 'none'}"
             )
-        return self._document(f"{self._folder(model, variant)}/{layout.MANIFEST}", Manifest)
+        path = f"{self._folder(model, variant)}/{layout.MANIFEST}"
+        manifest = self._document(path, Manifest)
+        self._require_own(path, f"{manifest.model}/{manifest.name}", f"{model}/{variant}")
+        return manifest
 
     def baselines(self, model: str) -> Baselines | None:
         """The baselines the original is held against, None if none were published."""
         path = f"{model}/{layout.BASELINES}"
-        if not self._fs.exists(f"{self._root}/{path}"):
+        if not is_name(model) or not self._fs.exists(f"{self._root}/{path}"):
             return None
         return self._document(path, Baselines)
 
@@ -111,14 +118,23 @@ class ModelStore:
         Raises:
             CorruptArtifactError: a file is missing, or its size or sha256 is not the manifest's.
         """
-        manifest = self.manifest(model, variant)
+        while True:
+            manifest = self.manifest(model, variant)
+            try:
+                return self._verified_variant(manifest)
+            except CorruptArtifactError:
+                if self.manifest(model, variant) == manifest:
+                    raise
+                # It was replaced while it was read: read the new one.
+
+    def _verified_variant(self, manifest: Manifest) -> VariantFiles:
         listed = {file.path for file in manifest.files}
         if manifest.runtime.artifact not in listed:
             raise CorruptArtifactError(
-                f"manifest of {variant!r} runs {manifest.runtime.artifact!r}, "
+                f"manifest of {manifest.name!r} runs {manifest.runtime.artifact!r}, "
                 f"which is not among its files: {sorted(listed)}"
             )
-        folder = self._folder(model, variant)
+        folder = self._folder(manifest.model, manifest.name)
         return VariantFiles(
             manifest, {file.path: self._verified(folder, file) for file in manifest.files}
         )
@@ -138,23 +154,33 @@ class ModelStore:
             sorted(
                 name
                 for name in names
-                if not name.startswith(".") and self._fs.exists(f"{parent}/{name}/{marker}")
+                if is_name(name) and self._fs.exists(f"{parent}/{name}/{marker}")
             )
         )
 
+    def _require_own(self, path: str, given: str, expected: str) -> None:
+        if given != expected:
+            raise CorruptArtifactError(
+                f"{path} in {self.uri} describes {given}, not {expected}: a folder was renamed or "
+                "copied; publish under the name wanted instead"
+            )
+
     def _read(self, path: str) -> bytes:
+        """Raises StoreUnavailableError; FileNotFoundError where that means something else."""
         try:
             return bytes(self._fs.cat_file(f"{self._root}/{path}"))
-        except FileNotFoundError as error:
-            raise CorruptArtifactError(
-                f"{path} is missing in {self.uri}: publish the variant again"
-            ) from error
+        except FileNotFoundError:
+            raise
         except OSError as error:
             raise StoreUnavailableError(f"cannot read {path} in {self.uri}: {error}") from error
 
     def _document(self, path: str, kind: type[_D]) -> _D:
         try:
             return kind.model_validate_json(self._read(path))
+        except FileNotFoundError as error:
+            raise StoreUnavailableError(
+                f"{path} is no longer in {self.uri}: it was removed or is being replaced; try again"
+            ) from error
         except ValidationError as error:
             raise CorruptArtifactError(
                 f"{path} in {self.uri} is not a valid {kind.__name__}: {_explain(error)}"
@@ -162,7 +188,12 @@ class ModelStore:
 
     def _verified(self, folder: str, file: StoredFile) -> bytes:
         path = f"{folder}/{file.path}"
-        content = self._read(path)
+        try:
+            content = self._read(path)
+        except FileNotFoundError as error:
+            raise CorruptArtifactError(
+                f"{path} is missing in {self.uri}, though it was published: publish it again"
+            ) from error
         if len(content) != file.bytes:
             raise CorruptArtifactError(
                 f"{path} in {self.uri} has {len(content)} bytes, its document says {file.bytes}: "
