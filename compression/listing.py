@@ -29,6 +29,7 @@ def _row(manifest: Manifest) -> tuple[str, ...]:
     quality, gate = manifest.quality, manifest.gate.verdict
     ratio = quality.ratios_to_original.get("average_precision")
     agreement = quality.decision_agreement
+    single = next((row for row in manifest.latency.by_rows if row.rows == 1), None)
     return (
         manifest.name,
         f"{manifest.bytes / 1e3:,.0f}",
@@ -36,7 +37,7 @@ def _row(manifest: Manifest) -> tuple[str, ...]:
         f"{quality.metrics['average_precision'].value:.4f}",
         "–" if ratio is None else f"{ratio.value:.4f} [{ratio.low:.3f}, {ratio.high:.3f}]",
         "–" if agreement is None else f"{100 * agreement:.2f} %",
-        f"{manifest.latency.by_rows[0].p50_seconds * 1e3:.3f} ms",
+        "–" if single is None else f"{single.p50_seconds * 1e3:.3f} ms",
         f"[{COLOURS[gate]}]{gate}[/]",
         " → ".join(step.technique for step in manifest.lineage.chain) or "–",
     )

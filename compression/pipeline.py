@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from compression.arrays import load_arrays, save_arrays
 from compression.artifacts import Artifact
 from compression.chains import Chain, ChainRunner
 from compression.console import Stages, console
+from compression.errors import DataError
 from compression.publishing import Judge, VariantPublisher
 from compression.quality.sampling import weighted_sample
 from compression.recipe import Recipe
@@ -37,14 +39,18 @@ def run_recipe(
         with stages.stage(f"{recipe.model}: data") as advance:
             workload = WORKLOADS[str(recipe.workload["name"])].open(recipe.workload)
             advance(1, 1)
+        _check_windows(workload)
         validation = all_or_drawn(
             workload, workload.validation, recipe.validation.negatives, recipe.seed
         )
         context = Context(workload, recipe.seed, work, validation)
         chains = ChainRunner(recipe, source, context, stages, workers).run()
         publisher = VariantPublisher(store, workload, recipe, replace=replace)
-        if all(publisher.is_current(chains[name]) for name in recipe.variants):
-            console.print(f"nothing to do: {store} holds the recipe's variants already")
+        missing = publisher.missing(chains)
+        if not missing:
+            console.print(
+                f"nothing to do: {store} holds the recipe's variants already", markup=False
+            )
             return _manifests(recipe, store)
         with stages.stage("gradient boosting") as advance:
             boosted, boosting_seconds = _boosted(workload, recipe.seed, work)
@@ -59,13 +65,25 @@ def run_recipe(
             boosted[np.searchsorted(workload.test, test.rows)],
             boosting_seconds,
         )
+        # The variants last: where all of them are published, there is nothing left to do.
         publisher.publish_model()
-        with stages.stage("measuring and publishing") as advance:
-            for done, name in enumerate(recipe.variants):
-                publisher.publish(artifacts[name], judged)
-                advance(done + 1, len(recipe.variants))
         publisher.publish_baselines(chains, judged)
+        with stages.stage("measuring and publishing") as advance:
+            for done, name in enumerate(missing):
+                publisher.publish(artifacts[name], judged)
+                advance(done + 1, len(missing))
     return _manifests(recipe, store)
+
+
+def _check_windows(workload: Workload) -> None:
+    """Refuse data that cannot train, choose or judge a model, before anything is trained."""
+    for name in ("train", "validation", "test"):
+        labels = workload.labels[getattr(workload, name)]
+        if labels.all() or not labels.any():
+            raise DataError(
+                f"the {name} window has {labels.sum():,} positives among {len(labels):,} rows, "
+                "both kinds are needed: give more data, or other windows under workload.split"
+            )
 
 
 def _manifests(recipe: Recipe, store: str) -> tuple[Manifest, ...]:
@@ -76,14 +94,13 @@ def _manifests(recipe: Recipe, store: str) -> tuple[Manifest, ...]:
 def _boosted(workload: Workload, seed: int, work: Path) -> tuple[Floats, float]:
     """Baseline scores of all test rows, float32[n], and what they took; cached."""
     path = work / "scores" / f"boosting-{workload.data_sha256[:16]}-{seed}.npz"
-    if path.exists():
-        with np.load(path, allow_pickle=False) as stored:
-            return stored["scores"], float(stored["seconds"])
+    stored = load_arrays(path)
+    if stored is not None:
+        return stored["scores"], float(stored["seconds"])
     started = time.perf_counter()
     scores = workload.baseline_scores(workload.test, seed)
     seconds = time.perf_counter() - started
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(path, scores=scores, seconds=np.float64(seconds))
+    save_arrays(path, scores=scores, seconds=seconds)
     return scores, seconds
 
 

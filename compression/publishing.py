@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import importlib.metadata
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from compression.arrays import load_arrays, save_arrays
 from compression.artifacts import Artifact
 from compression.chains import Chain
 from compression.console import Stages
@@ -21,11 +22,12 @@ from compression.quality.assess import assess
 from compression.quality.bootstrap import paired_intervals
 from compression.quality.calibration import alert_rate, threshold_for_alert_rate
 from compression.quality.gate import REFERENCE, judge
-from compression.recipe import ORIGINAL, Recipe
+from compression.recipe import BOOSTING, ORIGINAL, Recipe
 from compression.store import (
     Baseline,
     Baselines,
     ChainStep,
+    CorruptArtifactError,
     Decision,
     Latency,
     Lineage,
@@ -37,14 +39,15 @@ from compression.store import (
     Runtime,
     Samples,
     StoredFile,
+    VariantExistsError,
     describe,
 )
 from compression.store.layout import PROBE_ROWS, SAMPLES
 from compression.techniques.context import WeightedRows
+from compression.techniques.train import TrainOptions
 from compression.verdicts import earns_its_cost, teacher_helped
 from compression.workloads.base import Rows, Workload
 
-BOOSTING = "gradient-boosting"
 RATIO = "average_precision"
 Floats = npt.NDArray[np.float32]
 
@@ -72,15 +75,13 @@ class Judge:
     def scores(self, artifact: Artifact, rows: Rows, what: str) -> Floats:
         """Scores of rows, cached by the chain's content and the rows."""
         path = self._work / "scores" / f"{artifact.chain.content_sha256[:24]}-{what}.npz"
-        if path.exists():
-            with np.load(path, allow_pickle=False) as stored:
-                if np.array_equal(stored["rows"], rows):
-                    cached: Floats = stored["scores"]
-                    return cached
+        stored = load_arrays(path)
+        if stored is not None and np.array_equal(stored["rows"], rows):
+            cached: Floats = stored["scores"]
+            return cached
         with self._stages.stage(f"{artifact.chain.name}: scoring {what}") as advance:
             scores = artifact.scores(self._workload, rows, self._workers, advance)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(path, rows=rows, scores=scores)
+        save_arrays(path, rows=rows, scores=scores)
         return scores
 
     def judge(
@@ -126,11 +127,9 @@ class Judge:
     def _teaching(
         self, artifacts: Mapping[str, Artifact], tested: Mapping[str, Floats], test: WeightedRows
     ) -> Iterator[str]:
-        """Each distilled student against its twin that was trained alone."""
+        """Each distilled student against its twin that was trained alone, where it has one."""
         chains = {name: artifact.chain for name, artifact in artifacts.items()}
-        alone = [n for n, c in chains.items() if [t for t, _ in c.steps] == ["train"]]
-        taught = [n for n, c in chains.items() if [t for t, _ in c.steps] == ["distill"]]
-        for student, twin in zip(taught, alone, strict=False):
+        for student, twin in twins(chains.values()):
             intervals = paired_intervals(
                 self._workload.labels[test.rows],
                 {name: tested[name] for name in (student, twin)},
@@ -152,6 +151,25 @@ class Judge:
             f"a weighted sample of {rows:,} of {len(days):,} test rows, {window}: all positives, "
             "negatives by how much they matter (Horvitz–Thompson weights)"
         )
+
+
+def twins(chains: Collection[Chain]) -> Iterator[tuple[str, str]]:
+    """(taught, alone): names of students that differ in nothing but the teacher."""
+    alone = {}
+    for chain in chains:
+        if [name for name, _ in chain.steps] == ["train"]:
+            alone[_student_training(chain)] = chain.name
+    for chain in chains:
+        if [name for name, _ in chain.steps] == ["distill"]:
+            twin = alone.get(_student_training(chain))
+            if twin is not None:
+                yield chain.name, twin
+
+
+def _student_training(chain: Chain) -> str:
+    """The options that `train` and `distill` have in common."""
+    _, options = chain.steps[0]
+    return options.model_dump_json(include=set(TrainOptions.model_fields))
 
 
 class VariantPublisher:
@@ -191,15 +209,33 @@ class VariantPublisher:
         self._publisher.publish_model(document, self._samples)
 
     def is_current(self, chain: Chain) -> bool:
-        """True if this very content, judged by this very recipe, is published already."""
+        """True if this very content, judged by this very recipe, is published and intact."""
         store = ModelStore(self._store)
         if chain.name not in store.variants(self._recipe.model):
             return False
-        lineage = store.manifest(self._recipe.model, chain.name).lineage
+        try:
+            lineage = store.load(self._recipe.model, chain.name).manifest.lineage
+        except CorruptArtifactError:
+            return False
         return (lineage.content_sha256, lineage.recipe_sha256) == (
             chain.content_sha256,
             self._recipe.sha256,
         )
+
+    def missing(self, chains: Mapping[str, Chain]) -> tuple[str, ...]:
+        """The recipe's variants that are still to be published, in its order.
+
+        Raises:
+            VariantExistsError: one of them is there with other content, and `replace` is False.
+        """
+        missing = tuple(n for n in self._recipe.variants if not self.is_current(chains[n]))
+        taken = set(missing) & set(ModelStore(self._store).variants(self._recipe.model))
+        if taken and not self._replace:
+            raise VariantExistsError(
+                f"{self._store} holds other variants of {self._recipe.model!r} named "
+                f"{', '.join(sorted(taken))}: give them other names, or say --replace"
+            )
+        return missing
 
     def measured(self, artifact: Artifact) -> tuple[Latency, tuple[float, ...]]:
         """Model-only latency on sample rows, and the probe scores."""
@@ -262,13 +298,13 @@ class VariantPublisher:
             )
         ]
         for name, config in self._recipe.baselines.items():
-            notes = chains[name].candidate.notes[-1]
+            notes = chains[name].candidate.notes
             baselines.append(
                 Baseline(
                     name=name,
                     description=config.description,
                     parameters=sum(p.numel() for p in chains[name].candidate.module.parameters()),
-                    training_seconds=float(notes["training_seconds"]),
+                    training_seconds=sum(n.get("training_seconds", 0.0) for n in notes),
                     quality=judged.qualities[name],
                 )
             )

@@ -12,16 +12,19 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
 from compression.errors import RecipeError
 from compression.quality.gate import GateConfig
 from compression.store.manifest import Name
 from compression.techniques import TECHNIQUES, Technique
 from compression.techniques.base import Options
+from compression.techniques.train import TrainOptions
 from compression.workloads import WORKLOADS
 
 ORIGINAL = "original"
+BOOSTING = "gradient-boosting"
+"""The baseline that every run has."""
 _M = TypeVar("_M", bound=BaseModel)
 
 
@@ -62,12 +65,13 @@ class Recipe(_Config):
     """Named in the report, so that a quick run is not taken for a thorough one."""
     seed: int = Field(default=0, ge=0)
     champion: Name = ORIGINAL
-    gate: str | GateConfig = "default"
+    gate: str | dict[str, Any] = "default"
+    """A preset's name, or bounds of one's own."""
     workload: dict[str, Any]
     test: TestConfig = TestConfig()
     validation: ValidationConfig = ValidationConfig()
     samples: int = Field(default=1000, ge=32, le=20_000)
-    latency_rows: tuple[int, ...] = (1, 32)
+    latency_rows: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (1, 32)
     latency_seconds: float = Field(default=2.0, gt=0)
     """Time spent measuring the model-only latency of each batch size."""
     variants: dict[Name, ChainConfig]
@@ -76,7 +80,9 @@ class Recipe(_Config):
     @property
     def gate_config(self) -> GateConfig:
         """The gate's bounds."""
-        return GateConfig.preset(self.gate) if isinstance(self.gate, str) else self.gate
+        if isinstance(self.gate, str):
+            return GateConfig.preset(self.gate)
+        return validate(GateConfig, self.gate, "gate")
 
     @property
     def sha256(self) -> str:
@@ -163,7 +169,7 @@ def load_recipe(path: Path) -> Recipe:
 def check(recipe: Recipe, source: str) -> None:
     """The checks that go beyond types: workload, gate, parents, order of techniques."""
     name = recipe.workload.get("name")
-    if name not in WORKLOADS:
+    if not isinstance(name, str) or name not in WORKLOADS:
         raise RecipeError(
             f"{source}: workload.name is {name!r}; allowed: {', '.join(sorted(WORKLOADS))}"
         )
@@ -172,6 +178,7 @@ def check(recipe: Recipe, source: str) -> None:
         recipe.gate_config  # noqa: B018
     except RecipeError as error:
         raise RecipeError(f"{source}: {error}") from error
+    _check_names(recipe, source)
     if recipe.variants.get(ORIGINAL, ChainConfig(steps=({},))).steps:
         raise RecipeError(
             f"{source}: variants must have {ORIGINAL!r} with no steps: the original is what all "
@@ -182,10 +189,20 @@ def check(recipe: Recipe, source: str) -> None:
             f"{source}: champion {recipe.champion!r} is not among the variants: "
             f"{', '.join(recipe.variants)}"
         )
-    _check_chains(recipe, source)
+    _check_chains(recipe, source, WORKLOADS[name].student)
 
 
-def _check_chains(recipe: Recipe, source: str) -> None:
+def _check_names(recipe: Recipe, source: str) -> None:
+    twice = sorted(set(recipe.variants) & set(recipe.baselines))
+    if twice:
+        raise RecipeError(f"{source}: {', '.join(twice)}: a name of both a variant and a baseline")
+    if BOOSTING in recipe.chains():
+        raise RecipeError(
+            f"{source}: {BOOSTING} is the name of a baseline that every recipe has: take another"
+        )
+
+
+def _check_chains(recipe: Recipe, source: str, student: type[BaseModel]) -> None:
     ends_in_graph: dict[str, bool] = {}
     for name, chain in recipe.chains().items():
         if chain.parent is None and name not in (ORIGINAL, *recipe.baselines):
@@ -197,7 +214,9 @@ def _check_chains(recipe: Recipe, source: str) -> None:
                 f"allowed: {', '.join(ends_in_graph)}"
             )
         finished = ends_in_graph.get(parent, False)
-        for technique, _ in parsed_steps(source, name, chain):
+        for technique, options in parsed_steps(source, name, chain):
+            if isinstance(options, TrainOptions):
+                validate(student, options.student, f"{source}: {name}: {technique.name}.student")
             if finished and technique.name != "onnx":
                 raise RecipeError(
                     f"{source}: {name}: {technique.name} cannot follow a technique that ends in "

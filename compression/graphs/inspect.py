@@ -1,4 +1,4 @@
-"""What is in an ONNX graph: parameters, FLOPs, integer kernels."""
+"""What is in an ONNX graph: FLOPs, integer kernels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 
 import onnx
 import onnxruntime as ort
-from onnx import numpy_helper
 
 INTEGER_KERNELS = frozenset(
     {
@@ -16,7 +15,6 @@ INTEGER_KERNELS = frozenset(
         "DynamicQuantizeMatMul", "MatMulIntegerToFloat", "DynamicQuantizeLSTM", "MatMulNBits",
     }
 )  # fmt: skip
-MIN_WEIGHT_ELEMENTS = 2
 
 
 def flops_per_row(model: bytes) -> int:
@@ -44,12 +42,6 @@ def _node_flops(node: onnx.NodeProto, shapes: dict[str, list[int]]) -> int:
     transposed = any(a.name == "transB" and a.i for a in node.attribute)
     inner = weight[-1] if transposed else weight[-2]
     return 2 * elements * inner
-
-
-def weight_bytes(model: bytes) -> int:
-    """Bytes of all initialisers."""
-    graph = onnx.load_from_string(model).graph
-    return sum(numpy_helper.to_array(tensor).nbytes for tensor in graph.initializer)
 
 
 def integer_kernels(model: bytes) -> int:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
@@ -101,10 +100,3 @@ class Candidate:
 def parameter_count(module: nn.Module) -> int:
     """Trained numbers in the module."""
     return sum(parameter.numel() for parameter in module.parameters())
-
-
-def freeze(module: nn.Module) -> None:
-    """No gradients from here on."""
-    for parameter in module.parameters():
-        parameter.requires_grad_(False)
-    torch.set_grad_enabled(True)

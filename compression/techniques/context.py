@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from compression.arrays import load_arrays, save_arrays
 from compression.models.transformer import CalibratedScorer
 from compression.quality.calibration import fit_platt
 from compression.training.scoring import Floats, Report, logits_of
@@ -64,15 +65,14 @@ class Context:
         key = hashlib.sha256(rows.tobytes() + self.workload.original_sha256.encode()).hexdigest()
         name = f"teacher-{key[:24]}.npz"
         for folder in (self.work, self.workload.shipped):
-            if (folder / name).exists():
-                with np.load(folder / name, allow_pickle=False) as stored:
-                    return stored["logits"].astype(np.float32), float(stored["seconds"])
+            stored = load_arrays(folder / name)
+            if stored is not None:
+                return stored["logits"].astype(np.float32), float(stored["seconds"])
         started = time.perf_counter()
         teacher = self.workload.original()
         logits = logits_of(teacher.body, self.workload.gather, rows, bfloat16=True, report=report)
         seconds = time.perf_counter() - started
-        self.work.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(
-            self.work / name, logits=logits.astype(np.float16), seconds=np.float64(seconds)
-        )
-        return logits, seconds
+        halves = logits.astype(np.float16)
+        save_arrays(self.work / name, logits=halves, seconds=seconds)
+        # What the cache would give, so that a run with a warm cache trains on the same numbers.
+        return halves.astype(np.float32), seconds

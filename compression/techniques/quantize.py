@@ -113,10 +113,10 @@ class Quantize:
 
 def _shared(prepared: Path, options: QuantizeOptions) -> dict[str, Any]:
     nodes = onnx.load(prepared).graph.node
-    last = [node.name for node in nodes if node.op_type in QUANTIZED_OPS][-1]
+    products = [node.name for node in nodes if node.op_type in QUANTIZED_OPS]
     return {
         "op_types_to_quantize": QUANTIZED_OPS,
-        "nodes_to_exclude": [last],
+        "nodes_to_exclude": products[-1:],
         "per_channel": options.per_channel,
         "reduce_range": options.reduce_range,
         "weight_type": QuantType.QInt8,

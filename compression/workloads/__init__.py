@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from compression.workloads.base import Workload
-from compression.workloads.fraud.config import FraudConfig
+from compression.workloads.fraud.config import FraudConfig, StudentConfig
 from compression.workloads.fraud.workload import FraudWorkload
 
 
@@ -17,6 +17,8 @@ class WorkloadKind:
     """A workload's settings and its class, which is built from them."""
 
     config: type[BaseModel]
+    student: type[BaseModel]
+    """Options of a student, as recipes give them to `train` and `distill`."""
     build: Any
 
     def open(self, settings: dict[str, Any]) -> Workload:
@@ -25,4 +27,6 @@ class WorkloadKind:
         return workload
 
 
-WORKLOADS: dict[str, WorkloadKind] = {"fraud": WorkloadKind(FraudConfig, FraudWorkload)}
+WORKLOADS: dict[str, WorkloadKind] = {
+    "fraud": WorkloadKind(FraudConfig, StudentConfig, FraudWorkload)
+}

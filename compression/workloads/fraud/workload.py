@@ -27,7 +27,7 @@ from compression.workloads.fraud.artifact import (
     weights_sha256,
 )
 from compression.workloads.fraud.boosting import GradientBoostingBaseline
-from compression.workloads.fraud.config import FraudConfig
+from compression.workloads.fraud.config import FraudConfig, StudentConfig
 from compression.workloads.fraud.features import (
     HISTORY_FEATURES,
     TRANSACTION_FEATURES,
@@ -37,7 +37,6 @@ from compression.workloads.fraud.files import read_transactions
 from compression.workloads.fraud.simulator import simulate
 from compression.workloads.fraud.splits import split
 
-STUDENT_DEFAULTS: dict[str, int] = {"width": 64, "layers": 1, "heads": 4, "feed_forward": 128}
 STANDARDISE_ROWS = 20_000
 BASELINE_NEGATIVES_PER_POSITIVE = 10
 
@@ -159,15 +158,10 @@ class FraudWorkload:
         return model
 
     def student(self, options: dict[str, Any]) -> TransactionTransformer:
-        """A small transformer; options: width, layers, heads, feed_forward, seed."""
-        allowed = {*STUDENT_DEFAULTS, "seed"}
-        unknown = set(options) - allowed
-        if unknown:
-            raise RecipeError(
-                f"student has no option {sorted(unknown)}; allowed: {', '.join(sorted(allowed))}"
-            )
-        sizes = {**STUDENT_DEFAULTS, **{k: v for k, v in options.items() if k != "seed"}}
-        return self.transformer(sizes, int(options.get("seed", 0)))
+        """A small transformer; options: those of `StudentConfig`, and a seed."""
+        sizes = {**options}
+        seed = int(sizes.pop("seed", 0))
+        return self.transformer(StudentConfig.model_validate(sizes).model_dump(), seed)
 
     def baseline_scores(self, rows: Rows, seed: int) -> npt.NDArray[np.float32]:
         """Gradient boosting on the 20 inputs and the flattened recent history."""
