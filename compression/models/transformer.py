@@ -48,7 +48,9 @@ class Standardise(nn.Module):
         """Take the constants from rows float32[..., features]."""
         flat = rows.reshape(-1, rows.shape[-1])
         self.mean.copy_(flat.mean(0))
-        self.inverse_std.copy_(1.0 / flat.std(0).clamp_min(1e-3))
+        std = flat.std(0)
+        # A feature that never varied here must not explode when it varies later.
+        self.inverse_std.copy_(torch.where(std > 1e-6, 1.0 / std, torch.ones_like(std)))
 
     def forward(self, rows: Tensor) -> Tensor:
         """float32[..., features] → the same shape."""
