@@ -15,6 +15,10 @@ FLAGS: Mapping[str, str] = {
     # Ingress replicas drain for 30 s by default.
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
     "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "5",
+    # A request that a dying gateway swallowed goes to another one: an inference may be repeated,
+    # and a change of the routing table is a compare-and-swap. Once, for it may be what killed it.
+    "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
+    "RAY_SERVE_HAPROXY_RETRIES": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
     # Leaves CUDA_VISIBLE_DEVICES of replicas without a GPU empty, as we rely on, and says so once.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",

@@ -1,0 +1,221 @@
+"""The real application, started through its launcher, as a person would."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from serve_app.launcher.ports import free_port
+from tests.support.store import CHAMPION, MODEL
+
+REPOSITORY = Path(__file__).parents[2]
+START_SECONDS = 60.0
+STOP_SECONDS = 30.0
+GATEWAYS = 2
+SLOW_QUEUE_ROWS = 2
+
+INFER = f"/v2/models/{MODEL}/infer"
+ROUTING = f"/admin/v1/models/{MODEL}/routing"
+
+_T = TypeVar("_T")
+
+
+def eventually(check: Callable[[], _T], seconds: float = 10.0) -> _T:
+    """Call `check` until it returns something true, and return that."""
+    deadline = time.monotonic() + seconds
+    while not (result := check()):
+        assert time.monotonic() < deadline, f"not within {seconds} s: {check}"
+        time.sleep(0.02)
+    return result
+
+
+@dataclass(frozen=True)
+class Response:
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def variant(self) -> str:
+        """Who answered."""
+        return str(self.json()["model_version"])
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The answer's parameters."""
+        found: dict[str, Any] = self.json()["parameters"]
+        return found
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running application."""
+
+    port: int
+    token: str
+    pid: int
+    state_dir: Path
+
+    def request(
+        self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
+    ) -> Response:
+        """Send one request on a connection of its own; what is not bytes is sent as JSON."""
+        content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        try:
+            connection.request(method, path, content, dict(headers or {}))
+            answer = connection.getresponse()
+            named = {key.lower(): value for key, value in answer.getheaders()}
+            return Response(answer.status, named, answer.read())
+        finally:
+            connection.close()
+
+    def infer(self, body: Any, variant: str | None = None, **headers: str) -> Response:
+        """POST …/infer, pinned by path where a variant is given."""
+        path = f"/v2/models/{MODEL}/versions/{variant}/infer" if variant else INFER
+        return self.request("POST", path, body, headers)
+
+    def table(self) -> Any:
+        """The routing table in force."""
+        return self.request("GET", ROUTING).json()
+
+    def put(self, body: Any, token: str | None = None) -> Response:
+        """PUT a change with the admin token."""
+        bearer = {"Authorization": f"Bearer {self.token if token is None else token}"}
+        return self.request("PUT", ROUTING, body, bearer)
+
+    def route(self, weights: dict[str, float] | None = None, **more: Any) -> int:
+        """Put a table in force, whatever was before; returns its version."""
+        body = {"replaces": self.table()["version"], "weights": weights or {CHAMPION: 1.0}, **more}
+        answer = self.put(body)
+        assert answer.status == 200, answer.body
+        return int(answer.json()["version"])
+
+    def samples(self, name: str, **labels: str) -> list[tuple[dict[str, str], float]]:
+        """Samples `slimserve_<name>` that have these labels."""
+        text = self.request("GET", "/metrics").body.decode()
+        return [
+            (sample.labels, sample.value)
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+            if sample.name == f"slimserve_{name}" and labels.items() <= sample.labels.items()
+        ]
+
+    def total(self, name: str, **labels: str) -> float:
+        """Sum over all replicas."""
+        return sum(value for _, value in self.samples(name, **labels))
+
+    def counts(self, name: str, *by: str) -> Counter[tuple[str, ...]]:
+        """Sums over all replicas by the values of some labels."""
+        counted: Counter[tuple[str, ...]] = Counter()
+        for labels, value in self.samples(name):
+            counted[tuple(labels[label] for label in by)] += int(value)
+        return counted
+
+    def replicas(self, deployment: str) -> list[psutil.Process]:
+        """Processes of a deployment's replicas."""
+        title = f"ServeReplica:slimserve-test:{deployment}"
+        return [
+            process
+            for process in psutil.Process(self.pid).children(recursive=True)
+            if title in " ".join(_command(process))
+        ]
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        found: list[str] = process.cmdline()
+    except psutil.Error:
+        return []
+    return found
+
+
+def config(store: str) -> dict[str, Any]:
+    """Two gateways, all tiny variants, the slow one with hardly a queue."""
+    variants = [{"name": name} for name in ("original", "close", "opposite", "poor", "fragile")]
+    return {
+        "applications": [
+            {
+                "name": "slimserve-test",
+                "import_path": "serve_app:app",
+                "args": {
+                    "store": store,
+                    "model": MODEL,
+                    "gateway": {"num_replicas": GATEWAYS, "num_cpus": 0.1},
+                    "limits": {"max_body_bytes": 65536, "max_rows": 64},
+                    "variants": [
+                        *variants,
+                        {"name": "slow", "max_batch_rows": 1, "max_queued_rows": SLOW_QUEUE_ROWS},
+                        {"name": "program", "placement": "deployment", "num_cpus": 0.1},
+                    ],
+                },
+            }
+        ]
+    }
+
+
+def launcher(*arguments: str) -> list[str]:
+    """The launcher's command line."""
+    return [sys.executable, "-m", "serve_app", "up", *arguments]
+
+
+@contextmanager
+def running(folder: Path, store: str) -> Iterator[Server]:
+    """Start the application, and on the way out stop it and see that no process is left."""
+    path, ready, log = folder / "serve.yaml", folder / "ready.json", folder / "up.log"
+    path.write_text(yaml.safe_dump(config(store)))
+    state, port = folder / "state", free_port()
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
+    command = launcher(
+        "--config", str(path), "--port", str(port), "--ready-file", str(ready),
+        "--state-dir", str(state),
+    )  # fmt: skip
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, stdout=output, stderr=output, cwd=REPOSITORY, env=environment
+        )
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while not ready.exists():
+            assert process.poll() is None, f"the launcher ended:\n{log.read_text()}"
+            assert time.monotonic() < deadline, f"not ready:\n{log.read_text()}"
+            time.sleep(0.05)
+        document = json.loads(ready.read_text())
+        yield Server(port, document["admin_token"], process.pid, state)
+    finally:
+        _stop(process, log)
+
+
+def _stop(process: subprocess.Popen[bytes], log: Path) -> None:
+    family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+    process.send_signal(signal.SIGINT)
+    try:
+        code = process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        code = None
+    _, left = psutil.wait_procs(family, timeout=5)
+    names = [" ".join(_command(one))[:80] for one in left]
+    for one in left:
+        one.kill()
+    if code is None:
+        process.kill()
+    assert code == 0, f"the launcher ended with {code}:\n{log.read_text()}"
+    assert not names, f"left behind: {names}"

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from compression.store import Publisher
+from serve_app.launcher.ports import free_port
+from tests.integration.server import REPOSITORY, launcher
+from tests.support.store import CHAMPION, MODEL, build_store, make_onnx, publish
+
+
+def up(store: Path, *arguments: str, port: int | None = None) -> tuple[int, str]:
+    """Exit code and standard error of a start that must fail."""
+    where = ["--store", str(store), "--model", MODEL, "--port", str(port or free_port())]
+    where += ["--state-dir", str(store.parent / "state")]
+    ended = subprocess.run(
+        launcher(*where, *arguments), capture_output=True, text=True, cwd=REPOSITORY,
+        timeout=90, check=False,
+    )  # fmt: skip
+    assert "Traceback" not in ended.stderr
+    return ended.returncode, ended.stderr
+
+
+def test_an_empty_store(tmp_path: Path) -> None:
+    code, message = up(tmp_path / "store")
+    assert code == 7
+    assert "no model store at" in message
+
+
+def test_a_model_that_is_not_there(tmp_path: Path) -> None:
+    build_store(tmp_path / "store")
+    code, message = up(tmp_path / "store", "--model", "churn")
+    assert code == 7
+    assert "no model 'churn'" in message
+    assert "it holds fraud" in message
+
+
+def test_a_file_that_was_changed(tmp_path: Path) -> None:
+    build_store(tmp_path / "store")
+    artifact = tmp_path / "store" / MODEL / "variants" / "close" / "model.onnx"
+    artifact.write_bytes(artifact.read_bytes()[:-1] + b"\0")
+    code, message = up(tmp_path / "store")
+    assert code == 8
+    assert "close/model.onnx" in message
+    assert "sha256" in message
+
+
+def test_a_port_that_is_taken(tmp_path: Path) -> None:
+    build_store(tmp_path / "store")
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port = held.getsockname()[1]
+        code, message = up(tmp_path / "store", port=port)
+    assert code == 3
+    assert f"port {port} is held by" in message
+    assert "--port" in message
+
+
+def test_a_mistake_in_the_config(tmp_path: Path) -> None:
+    path = tmp_path / "serve.yaml"
+    path.write_text("applications: [{args: {stoer: x}}]")
+    code, message = up(tmp_path / "store", "--config", str(path))
+    assert code == 2
+    assert "stoer: unknown key" in message
+
+
+@pytest.mark.timeout(120)
+def test_a_variant_that_computes_something_else(tmp_path: Path) -> None:
+    """Only a replica finds this out; the launcher says why it failed, and leaves nothing behind."""
+    store = tmp_path / "store"
+    build_store(store)
+    publisher = Publisher(str(store))
+    publish(publisher, "wrong", make_onnx(), probe_offset=0.1)
+    code, message = up(store)
+    assert code == 4
+    assert "variant 'wrong' scores sample row" in message
+    assert CHAMPION not in message

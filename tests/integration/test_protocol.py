@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import http.client
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import tritonclient.http as triton
+
+from tests.integration.server import INFER, Server
+from tests.support.store import MODEL, make_samples, request_body, scores
+
+VARIANTS = ["original", "close", "opposite", "poor", "fragile", "slow", "program"]
+
+
+def triton_inputs(rows: int) -> list[triton.InferInput]:
+    inputs = []
+    for name, array in make_samples().rows(0, rows).items():
+        tensor = triton.InferInput(name, list(array.shape), "FP32")
+        tensor.set_data_from_numpy(array, binary_data=False)
+        inputs.append(tensor)
+    return inputs
+
+
+def test_tritons_client_works_unchanged(server: Server) -> None:
+    server.route()
+    client = triton.InferenceServerClient(f"localhost:{server.port}")
+    assert client.is_server_live()
+    assert client.is_server_ready()
+    assert client.is_model_ready(MODEL)
+    assert client.is_model_ready(MODEL, "close")
+    assert client.get_server_metadata()["extensions"] == []
+    assert client.get_model_metadata(MODEL)["versions"] == VARIANTS
+    result = client.infer(
+        MODEL,
+        triton_inputs(5),
+        outputs=[triton.InferRequestedOutput("score", binary_data=False)],
+        request_id="r1",
+    )
+    expected = scores(make_samples().rows(0, 5))
+    np.testing.assert_allclose(result.as_numpy("score"), expected, atol=1e-6)
+    assert result.get_response()["id"] == "r1"
+    client.close()
+
+
+def test_tritons_client_pins_and_gets_errors(server: Server) -> None:
+    client = triton.InferenceServerClient(f"localhost:{server.port}")
+    outputs = [triton.InferRequestedOutput("score", binary_data=False)]
+    for variant in VARIANTS:
+        answer = client.infer(MODEL, triton_inputs(2), model_version=variant, outputs=outputs)
+        assert answer.get_response()["model_version"] == variant
+    with pytest.raises(triton.InferenceServerException, match="version 'x' of 'fraud'"):
+        client.infer(MODEL, triton_inputs(1), model_version="x", outputs=outputs)
+    with pytest.raises(triton.InferenceServerException, match="binary_data=False"):
+        client.infer(MODEL, triton_inputs(1))
+    client.close()
+
+
+def test_a_header_pins(server: Server) -> None:
+    answer = server.request("POST", INFER, request_body(), {"x-slimserve-variant": "program"})
+    assert answer.variant == "program"
+    assert answer.parameters["why"] == "pin"
+    assert answer.headers["x-slimserve-variant"] == "program"
+
+
+def changed(**changes: Any) -> dict[str, Any]:
+    body = request_body()
+    body["inputs"][0] |= changes
+    return body
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "message"),
+    [
+        (b"", 400, "empty"),
+        (b"{not json", 400, "not a request"),
+        (changed(name="amount"), 400, "input 'amount': unknown"),
+        (changed(shape=[1, 5]), 400, "shape: expected"),
+        (changed(datatype="INT8"), 400, "datatype: expected FP32, given INT8"),
+        (changed(data=[1.0]), 400, "expected 4 elements"),
+        (changed(data=[1e39] * 4), 400, "finite"),
+        (changed(shape=[0, 4], data=[]), 400, "at least one row"),
+        (json.dumps(changed(data=[float("nan")] * 4)).encode(), 400, "malformed"),
+        ({"inputs": request_body()["inputs"][:1]}, 400, "input 'history': missing"),
+        ({"inputs": request_body()["inputs"] * 2}, 400, "given twice"),
+        (request_body(65), 400, "65 rows given, at most 64"),
+        (b" " * 65537, 413, "expected at most 65536 bytes, given 65537"),
+    ],
+)
+def test_bad_requests_get_the_right_status_and_a_message(
+    server: Server, body: Any, status: int, message: str
+) -> None:
+    answer = server.request("POST", INFER, body)
+    assert answer.status == status
+    assert message in answer.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/nowhere", 404),
+        ("POST", "/v2/models/other/infer", 404),
+        ("POST", f"/v2/models/{MODEL}/versions/nobody/infer", 404),
+        ("GET", INFER, 405),
+    ],
+)
+def test_unknown_paths_and_methods(server: Server, method: str, path: str, status: int) -> None:
+    answer = server.request(method, path, b"{}" if method == "POST" else None)
+    assert answer.status == status
+    assert set(answer.json()) == {"error"}
+
+
+def test_a_body_of_unknown_length_is_cut_off_at_the_limit(server: Server) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    chunks = (b" " * 8192 for _ in range(20))
+    connection.request("POST", INFER, chunks, {"Content-Type": "application/json"})
+    answer = connection.getresponse()
+    assert answer.status == 413
+    assert b"65536" in answer.read()
+    connection.close()
