@@ -39,7 +39,7 @@ class PruneOptions(Options):
     batch_rows: int = Field(default=128, ge=1)
     learning_rate: float = Field(default=3e-4, gt=0)
     negatives_per_positive: float = Field(default=3, gt=0)
-    pool_negatives: int = Field(default=80_000, ge=1)
+    pool_negatives: int = Field(default=300_000, ge=1)
     max_positives: int | None = Field(default=None, ge=1)
     """Bound on positives per epoch, for quick runs; None takes all."""
     temperature: float = Field(default=2.0, gt=0)

@@ -30,8 +30,9 @@ class TrainOptions(Options):
     batch_rows: int = Field(default=256, ge=1)
     learning_rate: float = Field(default=3e-3, gt=0)
     negatives_per_positive: float = Field(default=10, gt=0)
-    pool_negatives: int = Field(default=80_000, ge=1)
-    """Negatives of the training window that the epochs draw from."""
+    pool_negatives: int = Field(default=300_000, ge=1)
+    """Negatives of the training window that the epochs draw from. More is better: twelve epochs
+    on 80,000 ended two points of average precision below twelve on all of them."""
 
 
 def training_pool(workload: Workload, negatives: int, seed: int) -> Rows:
