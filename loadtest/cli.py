@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from loadtest import benchserving, openloop, saturate
 from loadtest import compare as comparing
-from loadtest import openloop, saturate
 from loadtest.arrivals import ARRIVALS
 from loadtest.console import ERRORS, OUT, table
 from loadtest.errors import InvalidRunError, LoadTestError, OptionError
@@ -20,6 +21,7 @@ from loadtest.ledger import write_whole
 from loadtest.measurement import ProbeSpec
 from loadtest.plan import PROFILES
 from loadtest.report import ReportOptions, make_report
+from loadtest.serving import serving
 from loadtest.validity import Limits
 
 _DEFAULT_URL = "http://127.0.0.1:8000"
@@ -35,6 +37,9 @@ def parser() -> argparse.ArgumentParser:
     _add_compare(commands.add_parser("compare", help="measure every variant, write the report"))
     _add_report(commands.add_parser("report", help="write the report of a finished comparison"))
     _add_saturate(commands.add_parser("saturate", help="closed-loop throughput of any URL"))
+    _add_bench_serving(
+        commands.add_parser("bench-serving", help="slimserve beside Ray Serve's tutorial way")
+    )
     return top
 
 
@@ -66,6 +71,7 @@ def _add_compare(command: argparse.ArgumentParser) -> None:
     command.add_argument("--rounds", type=int, help="repeats of each variant, interleaved")
     command.add_argument("--variants", nargs="+", default=[], help="default: all in the store")
     command.add_argument("--fresh", action="store_true", help="do not go on from saved results")
+    command.add_argument("--serve", help="command that starts the server, for as long as it takes")
     _add_prices(command)
     command.set_defaults(action=_compare)
 
@@ -90,6 +96,33 @@ def _add_saturate(command: argparse.ArgumentParser) -> None:
     command.add_argument("--client", choices=("auto", "wrk", "own"), default="auto")
     command.add_argument("--json", action="store_true", help="print JSON")
     command.set_defaults(action=_saturate)
+
+
+def _add_bench_serving(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--store", type=Path, default=Path(_DEFAULT_STORE), help="local folder")
+    command.add_argument("--model", default="fraud")
+    command.add_argument("--variant", default="distilled-int8", help="an ONNX variant")
+    command.add_argument("--out", type=Path, default=Path("out/bench-serving"))
+    command.add_argument("--port", type=int, default=8000)
+    command.add_argument("--connections", type=int, nargs="+", default=[1, 16, 64])
+    command.add_argument("--rounds", type=int, default=3, help="restarts of each server")
+    command.add_argument("--duration", type=float, default=4.0, help="seconds each")
+    command.set_defaults(action=_bench_serving)
+
+
+def _bench_serving(options: argparse.Namespace) -> None:
+    benchserving.bench(
+        benchserving.BenchOptions(
+            store=options.store,
+            model=options.model,
+            variant=options.variant,
+            out=options.out,
+            port=options.port,
+            connections=tuple(options.connections),
+            rounds=options.rounds,
+            seconds=options.duration,
+        )
+    )
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -147,7 +180,12 @@ def _compare(options: argparse.Namespace) -> None:
         seed=options.seed,
         fresh=options.fresh,
     )
-    comparing.compare(request, lambda text: OUT.print(text, highlight=False))
+    ready = f"{request.url}/v2/health/ready"
+    server = serving(options.serve, ready, options.out / "serve.log") if options.serve else None
+    with server or nullcontext(None) as start_seconds:
+        if start_seconds is not None:
+            OUT.print(f"server ready after {start_seconds:.1f} s", highlight=False)
+        comparing.compare(request, lambda text: OUT.print(text, highlight=False))
     _finish(report)
 
 
