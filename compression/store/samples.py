@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,9 @@ import numpy.typing as npt
 from compression.store.errors import CorruptArtifactError
 
 _INPUT = "input."
+_UNREADABLE = (
+    ValueError, OSError, EOFError, KeyError, TypeError, zipfile.BadZipFile, zlib.error
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -56,11 +60,18 @@ class Samples:
         try:
             with np.load(io.BytesIO(content), allow_pickle=False) as archive:
                 arrays = {name: archive[name] for name in archive.files}
-            labels, keys = arrays.pop("label"), arrays.pop("routing_key")
-        except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
-            raise CorruptArtifactError(f"samples.npz cannot be read: {error}") from error
+            labels = arrays.pop("label").astype(np.float32)
+            keys = arrays.pop("routing_key").astype(np.str_)
+            lengths = {len(array) for array in (labels, keys, *arrays.values())}
+        except _UNREADABLE as error:
+            raise CorruptArtifactError(
+                f"samples.npz cannot be read: {error}; publish the model again"
+            ) from error
         inputs = {name.removeprefix(_INPUT): array for name, array in arrays.items()}
-        lengths = {len(array) for array in (labels, keys, *inputs.values())}
-        if len(lengths) != 1 or lengths == {0}:
-            raise CorruptArtifactError(f"samples.npz has arrays of unequal lengths: {lengths}")
-        return cls(inputs, labels.astype(np.float32), keys.astype(np.str_))
+        if not inputs or lengths == {0}:
+            raise CorruptArtifactError("samples.npz has no inputs or no rows: publish it again")
+        if len(lengths) != 1:
+            raise CorruptArtifactError(
+                f"samples.npz has arrays of unequal lengths, {sorted(lengths)}: publish it again"
+            )
+        return cls(inputs, labels, keys)
