@@ -74,7 +74,7 @@ class Engine:
             # An overloaded server is not waited for: the queue it still holds is of no interest.
             dispatcher.drain(0.05 if stopped else spec.drain_seconds)
             cpu = time.process_time() - cpu
-        return _probe(spec, recorder, pace, cpu, stopped)
+        return summarise(spec, recorder, pace, cpu, stopped)
 
     def closed_loop(self, spec: ClosedSpec) -> ClosedResult:
         """Saturate the server with a fixed number of connections."""
@@ -131,7 +131,8 @@ class _QuietCollector:
         gc.enable()
 
 
-def _probe(spec: ProbeSpec, recorder: Recorder, pace: Pace, cpu: float, stopped: bool) -> Probe:
+def summarise(spec: ProbeSpec, recorder: Recorder, pace: Pace, cpu: float, stopped: bool) -> Probe:
+    """The measurement of a run and its histograms; empties the recorder."""
     ok, rejected = recorder.statuses[OK], recorder.statuses[REJECTED]
     # A walk that ends with its last send is shorter than the window it was scheduled in.
     elapsed = pace.elapsed_seconds if stopped else max(spec.duration_seconds, pace.elapsed_seconds)

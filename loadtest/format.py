@@ -57,7 +57,7 @@ def percent(value: float | None) -> str:
         return NOT_MEASURED
     if value >= 1.0:
         return "100 %"
-    return f"{value * 100:.2f} %"
+    return f"{min(99.99, value * 100):.2f} %"
 
 
 def times(value: float | None) -> str:

@@ -9,6 +9,7 @@ more time than the probes. A process of its own also keeps the caller's work off
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -94,7 +95,8 @@ class Generator:
     def close(self) -> None:
         """End the process."""
         for pipe in self._pipes():
-            pipe.close()
+            with contextlib.suppress(BrokenPipeError):  # what was left to send has no reader
+                pipe.close()
         try:
             self._process.wait(timeout=1.0)
         except subprocess.TimeoutExpired:

@@ -1,0 +1,56 @@
+"""Locust itself, headless, in processes of its own."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.loadtest.conftest import StubServer, get_json
+
+LOCUSTFILE = Path(__file__).parents[2] / "loadtest" / "locustfile.py"
+
+
+def _locust(url: str, store: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--host", url, "--headless",
+               "-t", "3s", "--store", str(store), "--variant", "small", *options]  # fmt: skip
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_closed_loop_keeps_connections_alive(
+    stub_server: StubServer, store: Path, tmp_path: Path
+) -> None:
+    url = stub_server(workers=8)
+    path = tmp_path / "histograms.json"
+    done = _locust(url, store, "-u", "3", "-r", "10", "--histograms", str(path))
+    assert done.returncode == 0, done.stderr
+    document = json.loads(path.read_text())
+    stats = get_json(f"{url}/stats")
+    assert document["counts"]["ok"] == stats["requests"] > 100
+    assert stats["connections"] <= 3 + 2
+    assert 0.0005 < document["quantiles"]["response"]["p50_seconds"] < 0.1
+
+
+@pytest.mark.parametrize("processes", [[], ["--processes", "2"]])
+def test_open_loop_merges_its_workers(
+    stub_server: StubServer, store: Path, tmp_path: Path, processes: list[str]
+) -> None:
+    url = stub_server(workers=8)
+    path = tmp_path / "histograms.json"
+    done = _locust(url, store, "--open-loop-rate", "300", "--slo-seconds", "10", "--histograms",
+                   str(path), *processes)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    document = json.loads(path.read_text())
+    assert 450 < document["counts"]["ok"] < 1000
+    assert document["counts"]["ok"] == get_json(f"{url}/stats")["requests"]
+    quantiles = document["quantiles"]
+    assert quantiles["response"]["count"] == document["counts"]["ok"]
+    assert quantiles["response"]["p50_seconds"] >= quantiles["service"]["p50_seconds"]
+    assert "/v2/models/fraud/versions/small/infer" in done.stdout + done.stderr
+
+
+def test_a_wrong_store_does_not_start(store: Path) -> None:
+    done = _locust("http://127.0.0.1:9", store / "nowhere")
+    assert done.returncode != 0
+    assert "check --store" in done.stderr
