@@ -11,12 +11,14 @@ import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
-from serve_app.errors import StartFailedError
+from serve_app.errors import SelfCheckError, StartFailedError
 from serve_app.launcher.flags import haproxy_side_ports, set_flags
 from serve_app.launcher.ports import free_port
 
 READY_SECONDS = 60.0
 _POLL_SECONDS = 0.05
+_SELF_CHECK = SelfCheckError.__name__
+"""A replica's exception reaches the launcher as text."""
 
 
 @contextlib.contextmanager
@@ -55,7 +57,8 @@ def run_application(application: Any, name: str, port: int, ready_seconds: float
     """Deploy a built application and return once it answers.
 
     Raises:
-        StartFailedError: a replica fails, or it is not ready within `ready_seconds`.
+        SelfCheckError: a variant does not reproduce its recorded scores.
+        StartFailedError: a replica fails otherwise, or is not ready within `ready_seconds`.
     """
     from ray import serve
 
@@ -69,10 +72,11 @@ def run_application(application: Any, name: str, port: int, ready_seconds: float
         _run(application, _blocking=False, name=name, route_prefix="/")
     except Exception as error:
         raise StartFailedError(f"Ray Serve does not start: {_last_line(str(error))}") from error
-    while not is_ready(port):
+    while not (_running(name) and is_ready(port)):
         failure = _failure(name)
         if failure is not None:
-            raise StartFailedError(f"the application does not start: {failure}")
+            kind = SelfCheckError if _SELF_CHECK in failure else StartFailedError
+            raise kind(f"the application does not start: {failure}")
         if time.monotonic() > deadline:
             raise StartFailedError(
                 f"the application is not ready after {ready_seconds:.0f} s: "
@@ -90,6 +94,14 @@ def is_ready(port: int) -> bool:
             return bool(response.status == 200)
     except (urllib.error.URLError, OSError):
         return False
+
+
+def _running(name: str) -> bool:
+    """Whether every replica of every deployment is up."""
+    from ray import serve
+
+    application = serve.status().applications.get(name)
+    return application is not None and application.status == "RUNNING"
 
 
 def _failure(name: str) -> str | None:

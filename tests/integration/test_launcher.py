@@ -74,6 +74,6 @@ def test_a_variant_that_computes_something_else(tmp_path: Path) -> None:
     publisher = Publisher(str(store))
     publish(publisher, "wrong", make_onnx(), probe_offset=0.1)
     code, message = up(store)
-    assert code == 4
+    assert code == 5
     assert "variant 'wrong' scores sample row" in message
     assert CHAMPION not in message
