@@ -11,10 +11,11 @@ import numpy.typing as npt
 import torch
 
 from compression.chains import Chain
-from compression.graphs.export import to_onnx, to_program
+from compression.graphs.export import EXAMPLE_ROWS, to_program
 from compression.graphs.inspect import flops_per_row, integer_kernels
 from compression.graphs.session import open_session, run, scores_of
 from compression.techniques.candidate import parameter_count
+from compression.techniques.context import Context
 from compression.training.rows import Inputs
 from compression.training.scoring import Floats, Report, logits_of
 from compression.workloads.base import Rows, Workload
@@ -33,11 +34,11 @@ class Artifact:
     integer_kernels: int
 
     @classmethod
-    def of(cls, chain: Chain, workload: Workload) -> Artifact:
+    def of(cls, chain: Chain, context: Context) -> Artifact:
         """Export the chain's module if it has no graph yet; the original stays a torch program."""
-        candidate = chain.candidate
-        example = workload.gather(workload.validation[:8])
-        float_graph = to_onnx(candidate.module, example, workload.outputs[0].name)
+        candidate, workload = chain.candidate, context.workload
+        example = workload.gather(workload.validation[:EXAMPLE_ROWS])
+        float_graph = context.float_graph(candidate.module)
         torch_program = not chain.steps
         graph = candidate.onnx or float_graph
         return cls(

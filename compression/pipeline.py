@@ -56,7 +56,7 @@ def run_recipe(
             boosted, boosting_seconds = _boosted(workload, recipe.seed, work)
             advance(1, 1)
         test = _test_rows(workload, recipe, boosted)
-        artifacts = _artifacts(chains, workload, stages)
+        artifacts = _artifacts(chains, context, stages)
         judge = Judge(workload, recipe, stages, work, workers)
         judged = judge.judge(
             artifacts,
@@ -115,11 +115,11 @@ def _test_rows(workload: Workload, recipe: Recipe, boosted: Floats) -> WeightedR
 
 
 def _artifacts(
-    chains: Mapping[str, Chain], workload: Workload, stages: Stages
+    chains: Mapping[str, Chain], context: Context, stages: Stages
 ) -> dict[str, Artifact]:
     artifacts = {}
     with stages.stage("exporting") as advance:
         for done, (name, chain) in enumerate(chains.items()):
-            artifacts[name] = Artifact.of(chain, workload)
+            artifacts[name] = Artifact.of(chain, context)
             advance(done + 1, len(chains))
     return artifacts

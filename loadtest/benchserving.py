@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import sys
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
+from urllib.parse import urlsplit
 
 from rich.progress import Progress
 from rich.table import Table
@@ -24,6 +24,7 @@ from loadtest.format import rate, seconds
 from loadtest.ledger import write_whole
 from loadtest.payloads import body, infer_path
 from loadtest.saturate import Saturation, measure
+from loadtest.server import Server
 from loadtest.serving import serving
 from loadtest.store import Store, choose
 
@@ -125,13 +126,15 @@ def _saturate(contender: Contender, options: BenchOptions) -> list[Saturation]:
 
 
 def _warm_up(contender: Contender, requests: int = 50) -> None:
+    parts = urlsplit(contender.url)
+    server = Server(f"{parts.scheme}://{parts.netloc}")
     content = contender.body.read_bytes()
     for _ in range(requests):
-        request = urllib.request.Request(
-            contender.url, content, {"Content-Type": "application/json"}
-        )
-        with urllib.request.urlopen(request, timeout=10) as response:
-            response.read()
+        status, answer = server.call("POST", parts.path, content)
+        if status != 200:
+            raise GeneratorError(
+                f"{contender.name} answers {status} to the first requests: {answer[:300]!r}"
+            )
 
 
 def _document(

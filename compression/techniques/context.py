@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
+from torch import nn
 
 from compression.arrays import load_arrays, save_arrays
+from compression.graphs.export import EXAMPLE_ROWS, to_onnx
 from compression.models.transformer import CalibratedScorer
 from compression.quality.calibration import fit_platt
 from compression.training.scoring import Floats, Report, logits_of
@@ -48,6 +52,18 @@ class Context:
     work: Path
     validation: WeightedRows
     """Rows on which calibration and thresholds are chosen."""
+    _graphs: WeakKeyDictionary[nn.Module, bytes] = field(default_factory=WeakKeyDictionary)
+    _exporting: Lock = field(default_factory=Lock)
+
+    def float_graph(self, module: CalibratedScorer) -> bytes:
+        """The finished module as fp32 ONNX; exported once, however many variants start at it."""
+        with self._exporting:
+            graph = self._graphs.get(module)
+            if graph is None:
+                example = self.workload.gather(self.workload.validation[:EXAMPLE_ROWS])
+                graph = to_onnx(module, example, self.workload.outputs[0].name)
+                self._graphs[module] = graph
+            return graph
 
     def recalibrate(self, module: CalibratedScorer, report: Report) -> None:
         """Fit the module's Platt scaling on the validation rows, in place."""

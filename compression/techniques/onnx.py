@@ -6,7 +6,6 @@ import time
 from dataclasses import replace
 from typing import ClassVar
 
-from compression.graphs.export import to_onnx
 from compression.techniques.base import Family, Options
 from compression.techniques.candidate import Candidate
 from compression.techniques.context import Context
@@ -26,15 +25,6 @@ class Onnx:
     ) -> Candidate:
         """The candidate with its graph."""
         started = time.perf_counter()
-        graph = exported(candidate, context)
+        graph = context.float_graph(candidate.module)
         report(1, 1)
         return replace(candidate, onnx=graph).noted({}, time.perf_counter() - started)
-
-
-def exported(candidate: Candidate, context: Context) -> bytes:
-    """The candidate's fp32 graph, exporting its module if it has none."""
-    if candidate.onnx is not None:
-        return candidate.onnx
-    workload = context.workload
-    example = workload.gather(workload.validation[:8])
-    return to_onnx(candidate.module, example, workload.outputs[0].name)

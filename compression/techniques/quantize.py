@@ -32,7 +32,6 @@ from compression.graphs.inspect import integer_kernels
 from compression.techniques.base import Family, Options
 from compression.techniques.candidate import Candidate
 from compression.techniques.context import Context
-from compression.techniques.onnx import exported
 from compression.training.scoring import Report
 
 QUANTIZED_OPS = ["MatMul", "Gemm"]
@@ -85,7 +84,7 @@ class Quantize:
             TechniqueError: after optimisation no integer kernel is left in the graph.
         """
         started = time.perf_counter()
-        graph = self._quantised(exported(candidate, context), options, context)
+        graph = self._quantised(context.float_graph(candidate.module), options, context)
         kernels = integer_kernels(graph)
         if kernels == 0:
             raise TechniqueError(

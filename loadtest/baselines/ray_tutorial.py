@@ -6,8 +6,7 @@ One thing is kinder than the default: `max_ongoing_requests` is raised from 5 to
 otherwise cap the batches silently.
 """
 
-from __future__ import annotations
-
+# No postponed annotations here: FastAPI must see the types of a class that Ray ships by value.
 import os
 from typing import Any
 
