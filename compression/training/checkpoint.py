@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -76,12 +76,17 @@ def restore(
     """Load a checkpoint into model, average and optimiser.
 
     Raises:
-        TrainingError: the checkpoint belongs to a run with other settings or other data.
+        TrainingError: the file is no checkpoint, or one of a run with other settings or data.
     """
-    with safe_open(path, "pt") as file:
-        metadata = file.metadata()
-        stored = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    if json.loads(metadata["run"]) != json.loads(json.dumps(run)):
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            stored = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise TrainingError(
+            f"checkpoint {path} cannot be read: {error}; delete it to start again"
+        ) from error
+    if json.loads(metadata.get("run", "null")) != json.loads(json.dumps(run)):
         raise TrainingError(
             f"checkpoint {path} belongs to a run with other settings or data: "
             "delete it to start again, or restore the settings"

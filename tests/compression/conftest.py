@@ -1,10 +1,39 @@
-"""Small simulated data that several tests read; nothing may write to them."""
+"""Small simulated data and a tiny original that several tests read; nothing may write to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
+from compression.graphs.export import to_onnx
+from compression.techniques.candidate import Candidate, Template
+from compression.techniques.context import Context, all_or_drawn
+from compression.training.loop import TrainConfig
+from compression.workloads.fraud import training
+from compression.workloads.fraud.config import FraudConfig
 from compression.workloads.fraud.features import FraudFeatures
 from compression.workloads.fraud.simulator import SimulatorConfig, simulate
 from compression.workloads.fraud.transactions import Transactions
+from compression.workloads.fraud.workload import FraudWorkload
+
+TINY_SIZES = {"width": 16, "layers": 2, "heads": 4, "feed_forward": 32, "dropout": 0.1}
+TINY_TRAINING = TrainConfig(
+    epochs=2, batch_rows=256, learning_rate=6e-3, negatives_per_positive=2, average_decay=0.9
+)
+HISTORY = 8
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_core() -> Iterator[None]:
+    """Tiny matrices gain nothing from threads, and other processes want the cores, too."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")
@@ -22,3 +51,63 @@ def small_transactions(small_config: SimulatorConfig) -> Transactions:
 def small_features(small_transactions: Transactions) -> FraudFeatures:
     """With a history of 32 transactions."""
     return FraudFeatures.build(small_transactions)
+
+
+@pytest.fixture(scope="session")
+def untrained_workload(small_config: SimulatorConfig, tmp_path_factory: Any) -> FraudWorkload:
+    """The small data with a history of 8 transactions; nobody trained its original yet."""
+    folder = Path(tmp_path_factory.mktemp("untrained")) / "original"
+    return FraudWorkload(
+        FraudConfig(simulator=small_config, history_length=HISTORY, original=folder)
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_original(
+    untrained_workload: FraudWorkload, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Folder of an original of two layers, trained for a second."""
+    folder = tmp_path_factory.mktemp("tiny") / "original"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "ORIGINAL_SIZES", TINY_SIZES)
+        training.train_original(untrained_workload, folder, folder.parent / "work", TINY_TRAINING)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_settings(small_config: SimulatorConfig, tiny_original: Path) -> dict[str, Any]:
+    """The workload as a recipe names it."""
+    return {
+        "name": "fraud",
+        "simulator": small_config.model_dump(
+            mode="json", include={"seed", "customers", "terminals", "radius"}
+        ),
+        "history_length": HISTORY,
+        "original": str(tiny_original),
+    }
+
+
+@pytest.fixture(scope="session")
+def tiny_workload(tiny_settings: dict[str, Any]) -> FraudWorkload:
+    """The small data and its trained original."""
+    return FraudWorkload(FraudConfig.model_validate(tiny_settings))
+
+
+@pytest.fixture(scope="session")
+def tiny_graph(tiny_workload: FraudWorkload) -> bytes:
+    """The tiny original as ONNX."""
+    example = tiny_workload.gather(tiny_workload.validation[:8])
+    return to_onnx(tiny_workload.original(), example, "score")
+
+
+@pytest.fixture
+def context(tiny_workload: FraudWorkload, tmp_path: Path) -> Context:
+    """For techniques: all validation rows, an empty work folder."""
+    rows = all_or_drawn(tiny_workload, tiny_workload.validation, None, 0)
+    return Context(tiny_workload, 0, tmp_path / "work", rows)
+
+
+@pytest.fixture
+def candidate(tiny_workload: FraudWorkload) -> Candidate:
+    """Where every chain begins."""
+    return Candidate(Template("original"), tiny_workload.original())
