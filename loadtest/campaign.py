@@ -139,8 +139,8 @@ class Campaign:
         if self._settings.budget_seconds is not None:
             left = self._settings.budget_seconds - (self._clock() - self._start)
             scale = min(1.0, max(0.05, (left - _CALLS * len(missing)) / needed))
-        scaled = times.scaled(scale)
-        return scaled, scaled.probes * 0.75 * scaled.probe_seconds
+        # Runs have a least length, so a tight budget is kept by fewer probes, not shorter ones.
+        return times.scaled(scale), scale * times.probes * 0.75 * times.probe_seconds
 
     # -- one variant ---------------------------------------------------------------------------
 
@@ -230,7 +230,8 @@ class Campaign:
         known = previous.search.r_slo_per_second if previous else None
         capacity = self._document.scouts[variant].saturated.requests_per_second
         settings = SearchSettings(
-            start_rate_per_second=known or max(1.0, 0.6 * capacity),
+            # Just below what held in the round before, so that the first probe is likely to pass.
+            start_rate_per_second=0.88 * known if known else max(1.0, 0.6 * capacity),
             growth=1.15 if known else 1.5,
             probes=times.probes,
         )

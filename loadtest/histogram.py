@@ -29,7 +29,6 @@ class Quantiles(Document):
     """Quantiles of a latency, seconds; all None without samples."""
 
     count: int
-    mean_seconds: float | None = None
     p50_seconds: float | None = None
     p90_seconds: float | None = None
     p99_seconds: float | None = None
@@ -92,7 +91,6 @@ class LatencyHistogram:
             return Quantiles(count=0)
         return Quantiles(
             count=self.count,
-            mean_seconds=float(self._hdr.get_mean_value()) / 1e6,
             p50_seconds=self.seconds_at(0.50),
             p90_seconds=self.seconds_at(0.90),
             p99_seconds=self.seconds_at(0.99),

@@ -33,6 +33,9 @@ from loadtest.validity import Limits
 _LOG = logging.getLogger("slimserve")
 _JSON = {"Content-Type": "application/json"}
 _SHARE_MESSAGE = "slimserve_share"
+_COLLECT_MESSAGE = "slimserve_collect"
+_REPORT_MESSAGE = "slimserve_report"
+_REPORT_SECONDS = 10.0
 
 
 class Firing(Recorder):
@@ -81,6 +84,7 @@ class State:
         self.share = 1.0
         self.running = False
         self.dispatcher: gevent.Greenlet | None = None
+        self.reported: set[str] = set()
         self._bodies: Sequence[bytes] = ()
 
     @property
@@ -102,6 +106,7 @@ class State:
         self.options = LocustOptions.of(self.environment.parsed_options)
         self.path = infer_path(self.options.model, self.options.variant)
         self.tally, self.running = Tally(), True
+        self.reported = set()
         runner = self.environment.runner
         if isinstance(runner, MasterRunner):
             workers = max(1, runner.worker_count)
@@ -131,6 +136,19 @@ class State:
         self.running = False
         if self.dispatcher is not None:
             self.dispatcher.join(timeout=5.0)
+
+    def await_workers(self) -> None:
+        """Master: ask every worker to drain, and wait for its last report.
+
+        Locust itself waits half a second for final reports, which a busy worker can miss.
+        """
+        runner = self.environment.runner
+        if not isinstance(runner, MasterRunner):
+            return
+        runner.send_message(_COLLECT_MESSAGE)
+        with gevent.Timeout(_REPORT_SECONDS, False):
+            while len(self.reported) < runner.worker_count:
+                gevent.sleep(0.02)
 
     def collect(self) -> Tally:
         """Everything known in this process, its own requests among them."""
@@ -176,13 +194,31 @@ def _init(environment: Any, **_: Any) -> None:
     global _state
     _state = state = State(environment)
     if isinstance(environment.runner, WorkerRunner):
-
-        def share(environment: Any, msg: Any, **_: Any) -> None:
-            state.share = float(msg.data["share"])
-
-        environment.runner.register_message(_SHARE_MESSAGE, share)
-    elif not isinstance(environment.runner, MasterRunner):
+        _register_worker(state, environment.runner)
+    elif isinstance(environment.runner, MasterRunner):
+        _register_master(state, environment.runner)
+    else:
         state.bodies  # noqa: B018  read the store now: a wrong --store should not start a test
+
+
+def _register_worker(state: State, runner: Any) -> None:
+    def share(environment: Any, msg: Any, **_: Any) -> None:
+        state.share = float(msg.data["share"])
+
+    def collect(environment: Any, msg: Any, **_: Any) -> None:
+        state.stop()
+        runner.send_message(_REPORT_MESSAGE, Tally.take(state.recorder))
+
+    runner.register_message(_SHARE_MESSAGE, share)
+    runner.register_message(_COLLECT_MESSAGE, collect, concurrent=True)
+
+
+def _register_master(state: State, runner: Any) -> None:
+    def report(environment: Any, msg: Any, **_: Any) -> None:
+        state.tally.add(msg.data)
+        state.reported.add(msg.node_id)
+
+    runner.register_message(_REPORT_MESSAGE, report)
 
 
 def _request(response_time: float, exception: Exception | None, response: Any = None,
@@ -203,6 +239,7 @@ def _test_start(**_: Any) -> None:
 
 def _test_stopping(**_: Any) -> None:
     _current().stop()
+    _current().await_workers()
 
 
 def _report(client_id: str, data: dict[str, Any], **_: Any) -> None:

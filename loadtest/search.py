@@ -76,13 +76,17 @@ def search(
     limits: Limits,
     may_go_on: Callable[[], bool] = lambda: True,
 ) -> SearchResult:
-    """Find R_slo with at most `settings.probes` probes, and while `may_go_on` says so."""
+    """Find R_slo with at most `settings.probes` probes.
+
+    `may_go_on` ends the search earlier, but not before a rate has passed: a rate that fails is
+    noticed quickly, and without any that passes there is no result.
+    """
     passed: float | None = None
     failed: float | None = None
     cause: Cause | None = None
     probes: list[Measurement] = []
     rate = settings.start_rate_per_second
-    while len(probes) < settings.probes and (may_go_on() or not probes):
+    while len(probes) < settings.probes and (passed is None or may_go_on()):
         why: Cause | None = None
         for _ in range(1 + settings.retries):
             probes.append(probe(rate))
@@ -112,7 +116,7 @@ def _narrow(passed: float | None, failed: float | None, settings: SearchSettings
 
 def _next_rate(passed: float | None, failed: float | None, settings: SearchSettings) -> float:
     if passed is None:
-        return (failed or settings.start_rate_per_second) / settings.growth
+        return (failed or settings.start_rate_per_second) / settings.growth**2
     if failed is None:
         return min(passed * settings.growth, settings.max_rate_per_second)
     return math.sqrt(passed * failed)

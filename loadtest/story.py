@@ -177,7 +177,7 @@ def _lost_speed(row: Row, original: Row) -> list[str]:
             found.append(f"{label} rose from {shown} ({times(ratio.value)}).")
     throughput = row.ratios.get("r_slo")
     if row.r_slo is None and original.r_slo is not None:
-        found.append("No rate held the SLO.")
+        found.append("No rate was found that holds the SLO.")
     elif throughput is not None and (
         throughput.high < 1.0 if throughput.high is not None else throughput.value < 1.0 - NOISE
     ):

@@ -11,7 +11,7 @@ from loadtest.processes import Role, Snapshot
 from loadtest.recorder import Recorder
 
 OVERHEAD_SECONDS = 0.0006
-"""What HTTP and routing cost a request beside the model, outside the queue."""
+"""What HTTP and routing cost a request beside the model, in the same one worker."""
 
 
 class Clock:
@@ -37,7 +37,7 @@ class SimulatedSource:
     def open_loop(self, spec: ProbeSpec) -> Probe:
         """Walk the schedule through the queue."""
         self.calls.append(("open", spec.variant))
-        service = self.service_seconds[spec.variant]
+        service = self.service_seconds[spec.variant] + OVERHEAD_SECONDS
         times = schedule(spec.arrival, spec.rate_per_second, spec.duration_seconds, spec.seed)
         recorder = Recorder(spec.stop_over_seconds)
         free, taken, stopped = 0.0, 0, False
@@ -45,7 +45,7 @@ class SimulatedSource:
             free = max(free, offset) + service
             started = offset + self.lag_seconds
             answer = f'{{"parameters":{{"variant":"{spec.variant}"}}}}'.encode()
-            ended = max(free, started) + OVERHEAD_SECONDS
+            ended = max(free, started + service)
             recorder.answered(offset, started, ended, 200, answer)
             taken += 1
             if spec.stop_over_seconds and recorder.over > len(times) // 100:
@@ -53,16 +53,13 @@ class SimulatedSource:
                 break
         elapsed = offset if stopped else spec.duration_seconds
         self.clock.seconds += elapsed
-        self.cpu_seconds += taken * (service + 0.0003)
+        self.cpu_seconds += taken * service
         return summarise(spec, recorder, Pace(taken, elapsed), 5e-5 * taken, stopped)
 
     def closed_loop(self, spec: ClosedSpec) -> ClosedResult:
         """Every connection has one request waiting."""
         self.calls.append(("closed", spec.variant))
-        each = max(
-            self.service_seconds[spec.variant],
-            (self.service_seconds[spec.variant] + OVERHEAD_SECONDS) / spec.connections,
-        )
+        each = self.service_seconds[spec.variant] + OVERHEAD_SECONDS
         count = max(1, int(spec.duration_seconds / each))
         histogram = LatencyHistogram()
         histogram.record_all([int(each * spec.connections * 1e6)] * count)

@@ -3,13 +3,13 @@ import pytest
 from loadtest.measurement import Measurement, ProbeSpec
 from loadtest.search import SearchSettings, failure, search
 from loadtest.validity import Limits
-from tests.loadtest.simulated import SimulatedSource
+from tests.loadtest.simulated import OVERHEAD_SECONDS, SimulatedSource
 
 LIMITS = Limits()
 
 
 def _source(service_seconds: float, **faults: float) -> SimulatedSource:
-    source = SimulatedSource({"m": service_seconds})
+    source = SimulatedSource({"m": service_seconds - OVERHEAD_SECONDS})
     source.lag_seconds = faults.get("lag_seconds", 1e-4)
     return source
 
@@ -52,7 +52,7 @@ def test_no_rate_holds_when_a_lone_request_is_too_slow() -> None:
 
 
 def test_a_late_generator_is_named_as_the_limit() -> None:
-    source = _source(0.0001)
+    source = _source(0.0007)
 
     def probe(rate: float) -> Measurement:
         # The generator falls behind beyond 1,000 a second; the server would not.
@@ -67,8 +67,8 @@ def test_a_late_generator_is_named_as_the_limit() -> None:
 
 
 def test_the_ceiling_and_the_last_probe_are_told_apart_from_a_limit() -> None:
-    assert _search(_source(1e-5), 100.0, max_rate_per_second=400.0) == (400.0, "ceiling")
-    assert _search(_source(1e-5), 100.0, probes=2, growth=2.0) == (200.0, "probes")
+    assert _search(_source(0.0007), 100.0, max_rate_per_second=400.0) == (400.0, "ceiling")
+    assert _search(_source(0.0007), 100.0, probes=2, growth=2.0) == (200.0, "probes")
 
 
 def test_one_stall_is_forgiven_and_a_second_is_not() -> None:

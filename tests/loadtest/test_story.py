@@ -29,13 +29,15 @@ def test_a_fast_variant_that_failed_is_not_sold_as_the_gain(table: tuple[Row, ..
     changed = _with(
         table,
         original={"r_slo": 100.0, "limited_by": "slo"},
-        distilled={"r_slo": 800.0, "limited_by": "slo"},
-        distilled_int8={"r_slo": 1000.0, "limited_by": "slo"},
+        distilled={"r_slo": 1800.0, "limited_by": "slo"},
+        distilled_int8={"r_slo": 2000.0, "limited_by": "slo"},
     )
     text = story.headline(changed, 0.05)
-    # The others keep their simulated limits, which are below 1,000.
-    assert "original serves 100 predictions a second and distilled-int8 1,000 (10.0×)" in text
-    assert "but it failed the quality gate. The best variant that passed is" in text
+    # The others keep their simulated limits, which are below 1,800.
+    assert "original serves 100 predictions a second and distilled-int8 2,000 (20.0×)" in text
+    assert (
+        "but it failed the quality gate. The best variant that passed is distilled: 1,800" in text
+    )
 
 
 def test_a_generator_limit_makes_the_gain_a_lower_bound(table: tuple[Row, ...]) -> None:
