@@ -175,5 +175,6 @@ class Gateway:
             except _UNREACHABLE:
                 await asyncio.sleep(_RETRY_SECONDS)
                 continue
-            if document["version"] != version:
+            # A broadcast that came meanwhile is newer than this reply.
+            if self._predictor.assignment.table.version == version != document["version"]:
                 await self.apply_table(document)

@@ -92,15 +92,22 @@ def _variants(
     placements = {variant.name: variant.placement for variant in config.variants}
     shadow = (table.get("shadow") or {}).get("variant")
     grid = Table(title=f"{config.model} from {config.store}", title_justify="left")
-    for name in ("variant", "placement", "precision", "kB", "parameters", "gate", "weight"):
+    names = ("variant", "placement", "precision", "kB", "parameters", "AP kept", "gate", "weight")
+    for name in names:
         grid.add_column(name, justify="left" if name in ("variant", "gate") else "right")
     for name, manifest in manifests.items():
         weight = f"{table['weights'].get(name, 0.0):.0%}" + (" shadow" if name == shadow else "")
         grid.add_row(
             name, placements[name], manifest.runtime.precision, f"{manifest.bytes / 1000:,.0f}",
-            f"{manifest.parameters:,}", manifest.gate.verdict, weight,
+            f"{manifest.parameters:,}", _kept(manifest), manifest.gate.verdict, weight,
         )  # fmt: skip
     return grid
+
+
+def _kept(manifest: Manifest) -> str:
+    """Share of the original's average precision."""
+    ratio = manifest.quality.ratios_to_original.get("average_precision")
+    return "–" if ratio is None else f"{ratio.value:.1%}"
 
 
 def _short(path: Path) -> Path:

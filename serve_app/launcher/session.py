@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import os
 import time
@@ -47,10 +48,12 @@ def ray_session(*, dashboard: bool, verbose: bool) -> Iterator[None]:
     try:
         yield
     finally:
-        # Without Serve's own shutdown HAProxy would outlive Ray and keep the port.
-        with contextlib.suppress(Exception):
-            serve.shutdown()  # type: ignore[no-untyped-call]
-        ray.shutdown()
+        # Without Serve's own shutdown HAProxy would outlive Ray and keep the port. Ray prints that
+        # its controller was killed while it was asked to shut down, each time.
+        with contextlib.redirect_stderr(io.StringIO()):
+            with contextlib.suppress(Exception):
+                serve.shutdown()  # type: ignore[no-untyped-call]
+            ray.shutdown()
 
 
 def run_application(application: Any, name: str, port: int, ready_seconds: float) -> None:

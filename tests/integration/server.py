@@ -28,6 +28,8 @@ START_SECONDS = 60.0
 STOP_SECONDS = 30.0
 GATEWAYS = 2
 SLOW_QUEUE_ROWS = 2
+PROGRAM_TIMEOUT_SECONDS = 0.5
+"""Ray Serve lets a call wait for a killed replica's successor; this is less than one needs."""
 
 INFER = f"/v2/models/{MODEL}/infer"
 ROUTING = f"/admin/v1/models/{MODEL}/routing"
@@ -164,7 +166,12 @@ def config(store: str) -> dict[str, Any]:
                     "variants": [
                         *variants,
                         {"name": "slow", "max_batch_rows": 1, "max_queued_rows": SLOW_QUEUE_ROWS},
-                        {"name": "program", "placement": "deployment", "num_cpus": 0.1},
+                        {
+                            "name": "program",
+                            "placement": "deployment",
+                            "num_cpus": 0.1,
+                            "timeout_seconds": PROGRAM_TIMEOUT_SECONDS,
+                        },
                     ],
                 },
             }
