@@ -217,10 +217,11 @@ def _check_chains(recipe: Recipe, source: str, student: type[BaseModel]) -> None
         for technique, options in parsed_steps(source, name, chain):
             if isinstance(options, TrainOptions):
                 validate(student, options.student, f"{source}: {name}: {technique.name}.student")
-            if finished and technique.name != "onnx":
+            if finished:
                 raise RecipeError(
                     f"{source}: {name}: {technique.name} cannot follow a technique that ends in "
-                    "a graph (onnx, quantize): nothing can be trained or quantised after it"
+                    "a graph (onnx, quantize): nothing can be trained, exported or quantised "
+                    "after it"
                 )
-            finished = finished or technique.ends_in_graph
+            finished = technique.ends_in_graph
         ends_in_graph[name] = finished

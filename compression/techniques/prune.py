@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import time
+import warnings
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
@@ -131,17 +132,20 @@ def remove_structures(body: nn.Module, share: float, context: Context) -> None:
         for attention in attentions
         for projection in (attention.q, attention.k, attention.v)
     }
-    pruner: Any = torch_pruning.pruner.BasePruner(
-        body.eval(),
-        example,
-        importance=torch_pruning.importance.GroupMagnitudeImportance(p=2),
-        pruning_ratio=share,
-        num_heads=heads,
-        prune_num_heads=True,
-        prune_head_dims=False,
-        head_pruning_ratio=share,
-        ignored_layers=_residual_writers(body, blocks),
-    )
+    with warnings.catch_warnings():
+        # It may cut parameters outside of layers, says the pruner; the residual stream is kept.
+        warnings.filterwarnings("ignore", "Unwrapped parameters detected")
+        pruner: Any = torch_pruning.pruner.BasePruner(
+            body.eval(),
+            example,
+            importance=torch_pruning.importance.GroupMagnitudeImportance(p=2),
+            pruning_ratio=share,
+            num_heads=heads,
+            prune_num_heads=True,
+            prune_head_dims=False,
+            head_pruning_ratio=share,
+            ignored_layers=_residual_writers(body, blocks),
+        )
     pruner.step()
     _update_heads(attentions, pruner.num_heads)
 
