@@ -94,7 +94,9 @@ def _variants(
     grid = Table(title=f"{config.model} from {config.store}", title_justify="left")
     names = ("variant", "placement", "precision", "kB", "parameters", "AP kept", "gate", "weight")
     for name in names:
-        grid.add_column(name, justify="left" if name in ("variant", "gate") else "right")
+        grid.add_column(
+            name, justify="left" if name in ("variant", "gate") else "right", no_wrap=True
+        )
     for name, manifest in manifests.items():
         weight = f"{table['weights'].get(name, 0.0):.0%}" + (" shadow" if name == shadow else "")
         grid.add_row(

@@ -16,7 +16,7 @@ from serve_app.errors import SelfCheckError, StartFailedError
 from serve_app.launcher.flags import haproxy_side_ports, set_flags
 from serve_app.launcher.ports import free_port
 
-READY_SECONDS = 60.0
+READY_SECONDS = 120.0
 _POLL_SECONDS = 0.05
 _SELF_CHECK = SelfCheckError.__name__
 """A replica's exception reaches the launcher as text."""

@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import signal
+import sys
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -43,7 +44,8 @@ def up(options: Options) -> None:
     Raises:
         StartError, StoreError: it cannot be served; nothing is left running.
     """
-    console = Console()
+    # In a log there is no terminal's width to keep to.
+    console = Console() if sys.stdout.isatty() else Console(width=120)
     settings = read_settings(
         options.config, options.store, options.model, options.port, options.state_dir
     )

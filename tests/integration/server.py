@@ -24,7 +24,7 @@ from serve_app.launcher.ports import free_port
 from tests.support.store import CHAMPION, MODEL
 
 REPOSITORY = Path(__file__).parents[2]
-START_SECONDS = 60.0
+START_SECONDS = 120.0
 STOP_SECONDS = 30.0
 GATEWAYS = 2
 SLOW_QUEUE_ROWS = 2
