@@ -18,6 +18,7 @@ from ray.serve.exceptions import RayServeException
 
 from serve_app.errors import InvalidTableError
 from serve_app.gateway.control import Changed
+from serve_app.logs import join_serve_log
 from serve_app.routing.state import TableState
 from serve_app.routing.table import RoutingTable, TableDraft, check_variants
 
@@ -42,6 +43,7 @@ class Controller:
         weightable: frozenset[str],
         state_dir: str,
     ) -> None:
+        join_serve_log()
         self._model = model
         self._served = served
         self._weightable = weightable

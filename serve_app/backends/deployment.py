@@ -20,6 +20,7 @@ from serve_app.backends.inline import InlineBackend
 from serve_app.batching import Computed
 from serve_app.config import VariantConfig
 from serve_app.errors import BackendUnavailableError, QueueFullError, VariantFailedError
+from serve_app.logs import join_serve_log
 from serve_app.metrics import Families, Metrics
 from serve_app.runners import Arrays, load_variant
 
@@ -39,6 +40,7 @@ class ModelServer:
     async def __init__(  # type: ignore[misc]  # Ray's actors may have one
         self, store: str, model: str, config: VariantConfig
     ) -> None:
+        join_serve_log()
         replica = serve.get_replica_context().replica_id.unique_id
         self._metrics = Metrics(model, (config.name,), replica=f"{config.name}-{replica}")
         loaded = await asyncio.to_thread(

@@ -24,6 +24,7 @@ from serve_app.gateway.app import GatewayApp, Served
 from serve_app.gateway.control import Changed
 from serve_app.gateway.predict import Predictor
 from serve_app.gateway.shadow import Shadows
+from serve_app.logs import join_serve_log
 from serve_app.metrics import Families, GatewayMetrics
 from serve_app.routing.assignment import Assignment
 from serve_app.routing.table import RoutingTable, check_variants
@@ -96,6 +97,7 @@ class Gateway:
         models: dict[str, DeploymentHandle[Any]],
         served: Served,
     ) -> None:
+        join_serve_log()
         self._served = served
         self._controller = controller
         replica = serve.get_replica_context().replica_id.unique_id
