@@ -25,7 +25,7 @@ from loadtest.processes import Accountant
 from loadtest.search import SearchResult, SearchSettings, search
 
 _SATURATING_CONNECTIONS = 16
-_SETTLE_SECONDS = 2.0
+_SETTLE_SECONDS = 1.0
 _CALLS = 1.0
 """Seconds a cell spends between its runs: snapshots, settling, opening connections."""
 
@@ -133,14 +133,18 @@ class Campaign:
     def _scaled(self, variant: str, number: int) -> tuple[CellTimes, float]:
         """This cell's times, cut where all that is missing would not fit into the budget."""
         times, _ = self._planned(variant, number)
+        search_seconds = 0.75 * times.probes * times.probe_seconds
+        budget = self._settings.budget_seconds
+        if budget is None:
+            return times, 2.0 * search_seconds
         missing = list(self._missing())
         needed = sum(self._planned(v, n)[1] - _CALLS for v, n in missing)
-        scale = 1.0
-        if self._settings.budget_seconds is not None:
-            left = self._settings.budget_seconds - (self._clock() - self._start)
-            scale = min(1.0, max(0.05, (left - _CALLS * len(missing)) / needed))
+        left = budget - (self._clock() - self._start) - _CALLS * len(missing)
+        scale = min(1.0, max(0.05, left / needed))
         # Runs have a least length, so a tight budget is kept by fewer probes, not shorter ones.
-        return times.scaled(scale), scale * times.probes * 0.75 * times.probe_seconds
+        # What failing probes, which end early, have left over goes to the next searches.
+        spare = max(0.0, left - needed) / len(missing)
+        return times.scaled(scale), scale * search_seconds + spare
 
     # -- one variant ---------------------------------------------------------------------------
 
@@ -183,7 +187,7 @@ class Campaign:
         end = self._clock() + _SETTLE_SECONDS
         while self._clock() < end:
             median = self._closed(variant, 1, 0.1).latency.p50_seconds
-            if median is not None and median < 2.0 * usual:
+            if median is not None and median < 3.0 * usual:
                 return
 
     def _spec(

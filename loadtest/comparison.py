@@ -189,10 +189,15 @@ def _pooled(histograms: list[RawHistogram], variant: str, which: str) -> Quantil
 
 
 def _limited_by(cells: list[Cell]) -> str | None:
-    causes = [cell.search.limited_by for cell in cells]
-    if not causes:
-        return None
-    return "generator" if "generator" in causes else max(set(causes), key=causes.count)
+    """The generator's limit is told whenever it was met; else what ended most searches."""
+    causes: list[str] = [
+        cell.search.limited_by for cell in cells if cell.search.r_slo_per_second is not None
+    ]
+    if "generator" in causes:
+        return "generator"
+    known = [cause for cause in causes if cause != "probes"]
+    counted = known or causes  # a later round that ended early confirms the limit of an earlier
+    return max(set(counted), key=counted.count) if counted else ("slo" if cells else None)
 
 
 def _memory(cells: list[Cell]) -> int | None:

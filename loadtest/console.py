@@ -61,12 +61,12 @@ class ProgressBar:
 def table(rows: tuple[Row, ...], width: int = 100) -> Table:
     """The comparison as a table for a terminal of this many columns."""
     shown = Table(title="Compressed variants, end to end", title_justify="left", box=SIMPLE_HEAD,
-                  padding=(0, 1, 0, 0), collapse_padding=True)  # fmt: skip
+                  padding=(0, 1, 0, 0), pad_edge=False)  # fmt: skip
     shown.add_column("variant", no_wrap=True)
     wide = width >= 100
-    headings = ["gate", "AP", "same\ndecision", "model\np50", "p50", "p99", "R_slo\nper s",
-                "cost per\nmillion"]  # fmt: skip
-    for heading in [*headings, *(["CPU s per\n1,000", "params", "files"] if wide else [])]:
+    headings = ["gate", "AP", "same\ndecision", "p50", "p99", "R_slo\nper s", "cost per\nmillion"]
+    more = ["model\np50", "CPU s per\n1,000", "params", "files"]
+    for heading in [*headings, *(more if wide else [])]:
         shown.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         cells = [*_cells(row), *(_wide_cells(row) if wide else [])]
@@ -87,17 +87,22 @@ def _cells(row: Row) -> list[str]:
         f"[{style}]{row.gate}[/]",
         f"{row.ap:.3f}" if row.ap is not None else NOT_MEASURED,
         percent(row.decision_agreement),
-        seconds(row.model_p50_seconds),
         seconds(row.p50_seconds),
         seconds(row.p99_seconds) + ("" if row.p99_sufficient else "~"),
-        rate(row.r_slo) + ("*" if row.limited_by == "generator" else ""),
+        _at_least(row) + rate(row.r_slo) + ("*" if row.limited_by == "generator" else ""),
         f"{row.cost_per_million:.3f}" if row.cost_per_million is not None else NOT_MEASURED,
     ]
+
+
+def _at_least(row: Row) -> str:
+    bound = row.r_slo is not None and row.limited_by in ("generator", "probes", "ceiling")
+    return "≥ " if bound else ""
 
 
 def _wide_cells(row: Row) -> list[str]:
     cpu = row.cpu_seconds_per_1000
     return [
+        seconds(row.model_p50_seconds),
         f"{cpu:.2f}" if cpu is not None else NOT_MEASURED,
         count(row.parameters),
         size(row.bytes),

@@ -39,7 +39,8 @@ class SearchResult(Document):
     failed_at_per_second: float | None
     """Lowest rate that failed, or None where none did."""
     limited_by: Literal["slo", "errors", "generator", "probes", "ceiling"]
-    """Why it does not go higher; `probes` means that the search ended while rates still passed."""
+    """Why it does not go higher; `probes` means that the search ended before it was narrowed
+    down to a quarter, so that R_slo is a lower bound."""
     probes: tuple[Measurement, ...]
 
     def at_limit(self) -> Measurement | None:
@@ -103,9 +104,19 @@ def search(
     return SearchResult(
         r_slo_per_second=passed,
         failed_at_per_second=failed,
-        limited_by=cause or ("ceiling" if passed == settings.max_rate_per_second else "probes"),
+        limited_by=_limit(passed, failed, cause, settings),
         probes=tuple(probes),
     )
+
+
+def _limit(
+    passed: float | None, failed: float | None, cause: Cause | None, settings: SearchSettings
+) -> Literal["slo", "errors", "generator", "probes", "ceiling"]:
+    if passed is not None and passed == settings.max_rate_per_second:
+        return "ceiling"
+    if cause is None or failed is None:
+        return "probes"
+    return "probes" if passed is not None and failed > 1.25 * passed else cause
 
 
 def _narrow(passed: float | None, failed: float | None, settings: SearchSettings) -> bool:

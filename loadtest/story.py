@@ -13,6 +13,9 @@ from loadtest.store import Manifest
 NOISE = 0.05
 """A ratio over repeats too few for an interval must differ by this much to be called worse."""
 
+LOWER_BOUNDS = ("generator", "probes", "ceiling")
+"""What makes R_slo a lower bound."""
+
 
 class Losses(Document):
     """What got worse in one variant against the original, in sentences; empty for nothing."""
@@ -66,7 +69,7 @@ def _gain(row: Row, original: Row) -> str:
     bound = {
         (True, False): "at least ",  # the variant could do more than was measured
         (False, True): "at most ",
-    }.get((row.limited_by == "generator", original.limited_by == "generator"), "")
+    }.get((row.limited_by in LOWER_BOUNDS, original.limited_by in LOWER_BOUNDS), "")
     return bound + gain
 
 
@@ -236,5 +239,7 @@ def noise_notes(document: LoadDocument, rows: tuple[Row, ...]) -> tuple[str, ...
         if row.limited_by == "generator":
             notes.append(f"{row.name}: R_slo is a lower bound, the generator was the limit.")
         if row.limited_by in ("probes", "ceiling"):
-            notes.append(f"{row.name}: R_slo is a lower bound, the search ended while rates held.")
+            notes.append(
+                f"{row.name}: R_slo is a lower bound, the search ended before it was narrowed down."
+            )
     return (*notes, *document.notes)

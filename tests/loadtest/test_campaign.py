@@ -56,7 +56,7 @@ def test_limits_are_those_of_the_simulated_queues(comparison: Path) -> None:
 @pytest.mark.parametrize("budget", [40.0, 150.0])
 def test_the_budget_holds(store: Path, tmp_path: Path, budget: float) -> None:
     _, source = simulate(empty_document(store, budget_seconds=budget), tmp_path)
-    assert source.clock.seconds < budget * 1.05
+    assert source.clock.seconds < budget * 1.1
 
 
 def test_an_interrupted_comparison_resumes_where_it_stopped(store: Path, tmp_path: Path) -> None:

@@ -27,7 +27,9 @@ def test_closed_loop_keeps_connections_alive(
     assert done.returncode == 0, done.stderr
     document = json.loads(path.read_text())
     stats = get_json(f"{url}/stats")
-    assert document["counts"]["ok"] == stats["requests"] > 100
+    # Locust ends its users where they are: each may have one request on its way.
+    assert stats["requests"] - 3 <= document["counts"]["ok"] <= stats["requests"]
+    assert stats["requests"] > 100
     assert stats["connections"] <= 3 + 2
     assert 0.0005 < document["quantiles"]["response"]["p50_seconds"] < 0.1
 
