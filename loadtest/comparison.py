@@ -85,7 +85,8 @@ def rows(
                 (price, utilisation),
             )
         )
-    return tuple(made)
+    reference = next((row for row in made if row.name == original), None)
+    return tuple(_consistent(row, reference) if reference else row for row in made)
 
 
 def _row(
@@ -178,6 +179,29 @@ def _ratios(
 ) -> dict[str, Ratio]:
     found = {name: paired_ratio(own, base, seed=seed) for name, (own, base) in series.items()}
     return {name: ratio for name, ratio in found.items() if ratio is not None}
+
+
+_SHOWN = {
+    "p50": "p50_seconds",
+    "p99": "p99_seconds",
+    "r_slo": "r_slo",
+    "cpu": "cpu_seconds_per_1000",
+    "cpu_busy": "cpu_seconds_per_1000_busy",
+}
+
+
+def _consistent(row: Row, original: Row) -> Row:
+    """The row with ratios of the figures it shows; the rounds give only the intervals.
+
+    p50 and p99 come from the samples of all rounds together, which is not the median of rounds.
+    """
+    ratios = {}
+    for name, field in _SHOWN.items():
+        own, base = getattr(row, field), getattr(original, field)
+        if own is not None and base:
+            bootstrapped = row.ratios.get(name, Ratio(value=0.0))
+            ratios[name] = bootstrapped.model_copy(update={"value": own / base})
+    return row.model_copy(update={"ratios": ratios})
 
 
 def _pooled(histograms: list[RawHistogram], variant: str, which: str) -> Quantiles:

@@ -56,7 +56,7 @@ def load_figure(document: LoadDocument, rows: tuple[Row, ...]) -> str:
     """p99 (and p50, thin) against offered load, past the knee, with the SLO."""
     slo = document.settings.limits.slo_seconds
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(8.6, 4.6), layout="constrained")
+        figure = Figure(figsize=(11.0, 5.2), layout="constrained")
         axes = figure.subplots()
         axes.set_xscale("log")
         axes.set_yscale("log")
@@ -130,7 +130,7 @@ def quality_figure(rows: tuple[Row, ...]) -> str:
     shown = [row for row in rows if row.ap is not None and row.p50_seconds is not None]
     largest = max((row.bytes for row in shown), default=1)
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(8.6, 4.4), layout="constrained")
+        figure = Figure(figsize=(11.0, 4.6), layout="constrained")
         axes = figure.subplots()
         axes.set_xscale("log")
         for index, row in enumerate(rows):

@@ -64,7 +64,7 @@ def times(value: float | None) -> str:
     """A ratio: 12×, 3.4×, 0.96×."""
     if value is None:
         return NOT_MEASURED
-    return f"{_digits(value)}×"
+    return f"{value:.2g}×" if value < 0.1 else f"{_digits(value)}×"
 
 
 def _digits(value: float) -> str:

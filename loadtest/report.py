@@ -88,14 +88,17 @@ def _context(
 ) -> dict[str, Any]:
     slo = document.settings.limits.slo_seconds
     measured = {row.name: manifests[row.name] for row in table}
+    original = next((row for row in table if row.gate == "reference"), None)
+    best = story.best(table, passed_only=True) or story.best(table)
     return {
         "headline": story.headline(table, slo),
         "document": document,
         "settings": document.settings,
         "environment": document.environment,
         "rows": table,
-        "original": next((row for row in table if row.gate == "reference"), None),
-        "best": story.best(table, passed_only=True) or story.best(table),
+        "original": original,
+        "best": best,
+        "arrives": story.arrives(best, original) if best and original else "",
         "fastest_r_slo": max((row.r_slo or 0.0 for row in table), default=0.0),
         "manifests": measured,
         "baselines": baselines,

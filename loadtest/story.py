@@ -11,7 +11,9 @@ from loadtest.ledger import LoadDocument
 from loadtest.store import Manifest
 
 NOISE = 0.05
-"""A ratio over repeats too few for an interval must differ by this much to be called worse."""
+TAIL_NOISE = 0.3
+"""A ratio over repeats too few for an interval must differ by this much to be called worse; a p99
+of some hundred samples varies more than a median."""
 
 LOWER_BOUNDS = ("generator", "probes", "ceiling")
 """What makes R_slo a lower bound."""
@@ -71,6 +73,21 @@ def _gain(row: Row, original: Row) -> str:
         (False, True): "at most ",
     }.get((row.limited_by in LOWER_BOUNDS, original.limited_by in LOWER_BOUNDS), "")
     return bound + gain
+
+
+def arrives(row: Row, original: Row) -> str:
+    """How much of the model's own speed-up is left end to end; empty where it is not known."""
+    alone = 1.0 / row.model_to_original if row.model_to_original else None
+    if alone is None or not row.p50_seconds or not original.p50_seconds:
+        return ""
+    latency = original.p50_seconds / row.p50_seconds
+    gained = f"{times(latency)} in p50"
+    if row.r_slo and original.r_slo:
+        gained = f"{_gain(row, original)} in throughput and {gained}"
+    return (
+        f"Alone, the model of {row.name} is {times(alone)} as fast as the original's. End to end "
+        f"that becomes {gained}: the rest of a request is HTTP, routing and waiting."
+    )
 
 
 def _quality(row: Row, original: Row) -> str:
@@ -169,7 +186,8 @@ def _lost_speed(row: Row, original: Row) -> list[str]:
         ratio = row.ratios.get(name)
         if ratio is None:
             continue
-        clear = ratio.low > 1.0 if ratio.low is not None else ratio.value > 1.0 + NOISE
+        noise = TAIL_NOISE if name == "p99" else NOISE
+        clear = ratio.low > 1.0 if ratio.low is not None else ratio.value > 1.0 + noise
         if clear:
             before, after = getattr(original, field), getattr(row, field)
             shown = (

@@ -109,6 +109,14 @@ def test_ratios_have_intervals_from_five_rounds_on(store: Path, tmp_path: Path) 
     assert 2.5 < ratio.low <= ratio.value <= ratio.high < 5.0
 
 
+def test_ratios_are_those_of_the_figures_shown(report: Report) -> None:
+    original = report.rows[0]
+    for row in report.rows[1:]:
+        assert row.p50_seconds is not None
+        assert original.p50_seconds is not None
+        assert row.ratios["p50"].value == pytest.approx(row.p50_seconds / original.p50_seconds)
+
+
 def test_remote_servers_leave_blanks_and_no_invented_numbers(
     comparison: Path, tmp_path: Path
 ) -> None:

@@ -83,3 +83,11 @@ def test_slower_is_said_only_beyond_the_noise(table: tuple[Row, ...], store: Pat
     assert "End-to-end p50" in sentences(Ratio(value=1.2))
     assert "p50" not in sentences(Ratio(value=1.2, low=0.9, high=1.5))
     assert "End-to-end p50" in sentences(Ratio(value=1.04, low=1.01, high=1.07))
+
+
+def test_what_arrives_of_the_models_own_gain(table: tuple[Row, ...]) -> None:
+    original, distilled = table[0], next(row for row in table if row.name == "distilled")
+    text = story.arrives(distilled, original)
+    assert "Alone, the model of distilled is 98.1× as fast as the original's" in text
+    assert "in throughput and" in text
+    assert story.arrives(distilled.model_copy(update={"model_to_original": None}), original) == ""
