@@ -50,7 +50,7 @@ def ray_session(*, dashboard: bool, verbose: bool) -> Iterator[None]:
     finally:
         # Without Serve's own shutdown HAProxy would outlive Ray and keep the port. Ray prints that
         # its controller was killed while it was asked to shut down, each time.
-        with contextlib.redirect_stderr(io.StringIO()):
+        with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
             with contextlib.suppress(Exception):
                 serve.shutdown()  # type: ignore[no-untyped-call]
             ray.shutdown()

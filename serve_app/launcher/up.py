@@ -9,8 +9,6 @@ import signal
 import sys
 import threading
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,9 +55,10 @@ def up(options: Options) -> None:
     check_port(settings.port)
     token, new_token = _token(settings)
     with (
-        _stop_signal() as stopped,
+        _StopSignal() as stopped,
         ray_session(dashboard=options.dashboard, verbose=options.verbose),
     ):
+        stopped.again()
         console.print(f"Starting {plan.config.model} on port {settings.port} …")
         run_application(app(plan.config), settings.application, settings.port, READY_SECONDS)
         url = f"http://localhost:{settings.port}"
@@ -69,6 +68,7 @@ def up(options: Options) -> None:
             table=_table(url, plan.config.model), url=url, request=request, token=token,
             new_token=new_token,
         )  # fmt: skip
+        stopped.again()
         if options.ready_file is not None:
             report.write_ready_file(
                 options.ready_file,
@@ -92,17 +92,35 @@ def _token(settings: Settings) -> tuple[str, bool]:
     return token, True
 
 
-@contextmanager
-def _stop_signal() -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set: a job in a script's background ignores SIGINT else."""
-    stopped = threading.Event()
-    signals = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, lambda *_: stopped.set()) for number in signals}
-    try:
-        yield stopped
-    finally:
-        for number, handler in before.items():
+class _StopSignal:
+    """An event that SIGINT and SIGTERM set, while it is entered.
+
+    A job in a script's background ignores SIGINT otherwise. Ray, when it starts, puts a handler of
+    its own in place that aborts on SIGTERM and so leaves HAProxy behind: `again` puts ours back.
+    """
+
+    _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+    def __init__(self) -> None:
+        self._stopped = threading.Event()
+
+    def __enter__(self) -> _StopSignal:
+        self._before = [signal.getsignal(number) for number in self._SIGNALS]
+        self.again()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in zip(self._SIGNALS, self._before, strict=True):
             signal.signal(number, handler)
+
+    def again(self) -> None:
+        """Put the handlers in place."""
+        for number in self._SIGNALS:
+            signal.signal(number, lambda *_: self._stopped.set())
+
+    def wait(self) -> None:
+        """Return once a signal came."""
+        self._stopped.wait()
 
 
 def _table(url: str, model: str) -> dict[str, Any]:

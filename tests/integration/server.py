@@ -213,7 +213,7 @@ def running(folder: Path, store: str) -> Iterator[Server]:
 
 def _stop(process: subprocess.Popen[bytes], log: Path) -> None:
     family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
-    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
     try:
         code = process.wait(STOP_SECONDS)
     except subprocess.TimeoutExpired:
