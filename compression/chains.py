@@ -20,7 +20,7 @@ from compression.techniques.base import Family, Options
 from compression.techniques.candidate import Candidate, Template
 from compression.techniques.context import Context
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 """Raise it when a technique's result changes for the same options: it empties the cache."""
 
 

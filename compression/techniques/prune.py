@@ -64,10 +64,12 @@ class Prune:
         before = parameter_count(module)
         rows = self._rows(options, context, report)
         retraining_seconds = 0.0
+        block = blocks_of(module.body)[0]
+        heads, hidden = block.attention.heads, block.widen.out_features
         for done in range(options.rounds):
-            # After round r the share left is (1 - remove)^((r+1)/rounds).
-            step = 1 - (1 - options.remove) ** (1 / options.rounds)
-            remove_structures(module.body, step, context)
+            # Always a share of what there was at first, so that rounding does not add up.
+            left = (1 - options.remove) ** ((done + 1) / options.rounds)
+            remove_structures(module.body, _share(heads, left), _share(hidden, left), context)
             retraining_seconds += self._retrain(module, rows, options, context, done, report)
         context.recalibrate(module, lambda done, rows: None)
         notes = {
@@ -119,15 +121,27 @@ class Prune:
         return log.seconds
 
 
-def remove_structures(body: nn.Module, share: float, context: Context) -> None:
-    """Remove a share of the heads and hidden units of every block, in place."""
+def blocks_of(body: nn.Module) -> list[Block]:
+    """The transformer's blocks; all have as many heads and hidden units."""
+    return [part for part in body.modules() if isinstance(part, Block)]
+
+
+def _share(count: int, share: float) -> int:
+    return max(1, round(count * share))
+
+
+def remove_structures(body: nn.Module, heads: int, hidden: int, context: Context) -> None:
+    """Leave `heads` attention heads and `hidden` hidden units in every block, in place."""
     workload = context.workload
     example = tuple(
         torch.from_numpy(array) for array in workload.gather(workload.train[:2]).values()
     )
-    blocks = [part for part in body.modules() if isinstance(part, Block)]
+    blocks = blocks_of(body)
     attentions = [block.attention for block in blocks]
-    heads: dict[nn.Module, int] = {
+    # The pruner rounds heads removed up and channels left down: half a unit is on the safe side.
+    head_ratio = max(0.0, (attentions[0].heads - heads - 0.5) / attentions[0].heads)
+    hidden_ratio = max(0.0, 1 - (hidden + 0.5) / blocks[0].widen.out_features)
+    present: dict[nn.Module, int] = {
         projection: attention.heads
         for attention in attentions
         for projection in (attention.q, attention.k, attention.v)
@@ -139,11 +153,12 @@ def remove_structures(body: nn.Module, share: float, context: Context) -> None:
             body.eval(),
             example,
             importance=torch_pruning.importance.GroupMagnitudeImportance(p=2),
-            pruning_ratio=share,
-            num_heads=heads,
+            pruning_ratio=head_ratio,  # of layers not named below: attention, by whole heads
+            pruning_ratio_dict={block.widen: hidden_ratio for block in blocks},
+            num_heads=present,
             prune_num_heads=True,
             prune_head_dims=False,
-            head_pruning_ratio=share,
+            head_pruning_ratio=head_ratio,
             ignored_layers=_residual_writers(body, blocks),
         )
     pruner.step()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from compression.graphs.export import to_onnx
 from compression.techniques.candidate import Candidate, Template
 from compression.techniques.context import Context, all_or_drawn
 from compression.training.loop import TrainConfig
@@ -94,20 +94,27 @@ def tiny_workload(tiny_settings: dict[str, Any]) -> FraudWorkload:
 
 
 @pytest.fixture(scope="session")
-def tiny_graph(tiny_workload: FraudWorkload) -> bytes:
-    """The tiny original as ONNX."""
-    example = tiny_workload.gather(tiny_workload.validation[:8])
-    return to_onnx(tiny_workload.original(), example, "score")
-
-
-@pytest.fixture
-def context(tiny_workload: FraudWorkload, tmp_path: Path) -> Context:
-    """For techniques: all validation rows, an empty work folder."""
-    rows = all_or_drawn(tiny_workload, tiny_workload.validation, None, 0)
-    return Context(tiny_workload, 0, tmp_path / "work", rows)
-
-
-@pytest.fixture
 def candidate(tiny_workload: FraudWorkload) -> Candidate:
-    """Where every chain begins."""
+    """Where every chain begins. Techniques leave it as it is."""
     return Candidate(Template("original"), tiny_workload.original())
+
+
+@pytest.fixture(scope="session")
+def shared_context(
+    tiny_workload: FraudWorkload, tmp_path_factory: pytest.TempPathFactory
+) -> Context:
+    """For techniques: all validation rows, and a work folder that fills as they run."""
+    rows = all_or_drawn(tiny_workload, tiny_workload.validation, None, 0)
+    return Context(tiny_workload, 0, tmp_path_factory.mktemp("work"), rows)
+
+
+@pytest.fixture
+def context(shared_context: Context, tmp_path: Path) -> Context:
+    """The same with an empty work folder."""
+    return replace(shared_context, work=tmp_path / "work")
+
+
+@pytest.fixture(scope="session")
+def tiny_graph(shared_context: Context, candidate: Candidate) -> bytes:
+    """The tiny original as ONNX."""
+    return shared_context.float_graph(candidate.module)

@@ -15,10 +15,10 @@ from compression.workloads.fraud.workload import FraudWorkload
 
 
 @pytest.fixture
-def pruned(tiny_workload: FraudWorkload, context: Context) -> CalibratedScorer:
+def pruned(tiny_workload: FraudWorkload, shared_context: Context) -> CalibratedScorer:
     """Half of the heads and of the hidden units are gone."""
     module = copy.deepcopy(tiny_workload.original())
-    remove_structures(module.body, 0.5, context)
+    remove_structures(module.body, 2, 16, shared_context)
     return module.eval()
 
 

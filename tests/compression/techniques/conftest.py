@@ -1,0 +1,72 @@
+"""What the techniques make of the tiny original, each made once."""
+
+from __future__ import annotations
+
+import pytest
+
+from compression.techniques.candidate import Candidate
+from compression.techniques.context import Context
+from compression.techniques.distill import Distill, DistillOptions
+from compression.techniques.prune import Prune, PruneOptions
+from compression.techniques.quantize import Quantize, QuantizeOptions
+from compression.techniques.train import Train, TrainOptions
+from tests.compression.techniques.reports import Reports
+
+STUDENT = {"width": 8, "layers": 1, "heads": 2, "feed_forward": 16}
+TRAINING = {
+    "student": STUDENT,
+    "epochs": 2,
+    "batch_rows": 128,
+    "learning_rate": 0.01,
+    "negatives_per_positive": 0.4,
+    "pool_negatives": 2_000,
+}
+
+
+@pytest.fixture(scope="session")
+def pruned(candidate: Candidate, shared_context: Context) -> Candidate:
+    """Half of the structures went, in two rounds."""
+    options = PruneOptions(
+        remove=0.5, rounds=2, batch_rows=64, max_positives=300, negatives_per_positive=1,
+        pool_negatives=2_000,
+    )  # fmt: skip
+    return Prune().apply(candidate, options, shared_context, Reports())
+
+
+@pytest.fixture(scope="session")
+def distilled(candidate: Candidate, shared_context: Context) -> Candidate:
+    """A student of one layer that listened to the tiny original."""
+    options = DistillOptions.model_validate(TRAINING)
+    return Distill().apply(candidate, options, shared_context, Reports())
+
+
+@pytest.fixture(scope="session")
+def alone(candidate: Candidate, shared_context: Context) -> Candidate:
+    """The student's twin without a teacher."""
+    return Train().apply(
+        candidate, TrainOptions.model_validate(TRAINING), shared_context, Reports()
+    )
+
+
+def _quantized(method: str, candidate: Candidate, context: Context) -> Candidate:
+    options = QuantizeOptions.model_validate({"method": method, "calibration_rows": 200})
+    return Quantize().apply(candidate, options, context, Reports())
+
+
+@pytest.fixture(scope="session")
+def int8(candidate: Candidate, shared_context: Context) -> Candidate:
+    """The tiny original in int8, ranges measured as it runs."""
+    return _quantized("dynamic", candidate, shared_context)
+
+
+@pytest.fixture(scope="session")
+def int8_static(candidate: Candidate, shared_context: Context) -> Candidate:
+    """The tiny original in int8, ranges fixed on a calibration set."""
+    return _quantized("static", candidate, shared_context)
+
+
+@pytest.fixture(params=["int8", "int8_static"])
+def quantized(request: pytest.FixtureRequest) -> Candidate:
+    """Either."""
+    made: Candidate = request.getfixturevalue(request.param)
+    return made

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from compression.techniques import candidate as module
+from compression.techniques.candidate import RECORD, Candidate, parameter_count
+from compression.workloads.fraud.workload import FraudWorkload
+
+
+@pytest.mark.parametrize("name", ["candidate", "pruned", "distilled", "int8"])
+def test_a_candidate_reads_back_as_it_was(
+    request: pytest.FixtureRequest, tiny_workload: FraudWorkload, tmp_path: Path, name: str
+) -> None:
+    saved: Candidate = request.getfixturevalue(name)
+    saved.save(tmp_path / "step")
+    back = Candidate.load(tmp_path / "step", tiny_workload)
+    assert back is not None
+    assert (back.template, back.onnx, back.precision) == (
+        saved.template, saved.onnx, saved.precision,
+    )  # fmt: skip
+    assert (back.notes, back.seconds) == (saved.notes, saved.seconds)
+    assert parameter_count(back.module) == parameter_count(saved.module)
+    inputs = tiny_workload.gather(tiny_workload.validation[:20])
+    tensors = [torch.from_numpy(array) for array in inputs.values()]
+    with torch.inference_mode():
+        assert torch.equal(back.module(*tensors), saved.module(*tensors))
+
+
+def test_nothing_saved_is_nothing_to_load(tiny_workload: FraudWorkload, tmp_path: Path) -> None:
+    assert Candidate.load(tmp_path / "step", tiny_workload) is None
+
+
+@pytest.mark.parametrize("killed", ["save_file", "os.replace"])
+def test_a_half_saved_candidate_is_not_there(
+    candidate: Candidate,
+    tiny_workload: FraudWorkload,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    killed: str,
+) -> None:
+    def kill(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        if killed == "save_file":
+            patch.setattr(module, "save_file", kill)
+        else:
+            patch.setattr("os.replace", kill)
+        with pytest.raises(KeyboardInterrupt):
+            candidate.save(tmp_path / "step")
+    assert not (tmp_path / "step" / RECORD).exists()
+    assert Candidate.load(tmp_path / "step", tiny_workload) is None
+
+
+def test_notes_and_seconds_grow_with_the_chain(candidate: Candidate) -> None:
+    longer = candidate.noted({"a": 1}, 2.0).noted({"b": 2}, 3.0)
+    assert longer.notes == ({"a": 1}, {"b": 2})
+    assert longer.seconds == (2.0, 3.0)
+    assert candidate.notes == ()

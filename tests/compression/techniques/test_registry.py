@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from compression.techniques import TECHNIQUES
+
+
+def test_techniques_go_by_their_names() -> None:
+    assert set(TECHNIQUES) == {"onnx", "prune", "quantize", "distill", "train"}
+    assert all(technique.name == name for name, technique in TECHNIQUES.items())
+
+
+def test_what_ends_in_a_graph() -> None:
+    ends = {name for name, technique in TECHNIQUES.items() if technique.ends_in_graph}
+    assert ends == {"onnx", "quantize"}
+
+
+@pytest.mark.parametrize("name", sorted(TECHNIQUES))
+def test_options_have_defaults_and_refuse_unknown_keys(name: str) -> None:
+    options = TECHNIQUES[name].options
+    assert options() == options.model_validate({})
+    with pytest.raises(ValidationError, match="surprise"):
+        options.model_validate({"surprise": 1})
