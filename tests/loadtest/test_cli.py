@@ -46,7 +46,8 @@ def test_compare_measures_and_reports(
     url = stub_server(workers=2, service_seconds=SERVICE, scores=dict.fromkeys(SERVICE, SCORES))
     out = tmp_path / "out"
     command = ["compare", "--url", url, "--store", str(store), "--out", str(out), "--variants",
-               "distilled", "--budget-seconds", "6", "--rounds", "1", "--prices", str(PRICES)]  # fmt: skip
+               "distilled", "--budget-seconds", "6", "--rounds", "1",
+               "--prices", str(PRICES)]  # fmt: skip
     assert main(command) == 0
     said = capsys.readouterr().out
     assert "the original serves" in " ".join(said.split())
