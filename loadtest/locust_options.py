@@ -31,8 +31,7 @@ class LocustOptions(Document):
 
 def add_options(parser: Any) -> None:
     """Add the options to locust's parser; each can come from the environment, too."""
-    group = parser.add_argument_group("slimserve")
-    add = group.add_argument
+    add = parser.add_argument  # not of a group: the web form shows only the parser's own
     add("--store", default="out/demo/store", env_var="SLIMSERVE_STORE",
         help="model store whose held-out rows are sent (default: %(default)s)")  # fmt: skip
     add("--model", default="fraud", env_var="SLIMSERVE_MODEL", help="model's name")

@@ -56,3 +56,22 @@ def test_a_wrong_store_does_not_start(store: Path) -> None:
     done = _locust("http://127.0.0.1:9", store / "nowhere")
     assert done.returncode != 0
     assert "check --store" in done.stderr
+
+
+WEB_FORM = """
+from locust.argument_parser import LocustArgumentParser
+from loadtest.locust_options import LocustOptions, add_options
+
+parser = LocustArgumentParser()
+add_options(parser)
+assert set(LocustOptions.model_fields) <= set(parser.args_included_in_web_ui)
+assert LocustOptions.of(parser.parse_args([])).open_loop_rate == 0.0
+"""
+
+
+def test_the_options_are_in_the_web_form() -> None:
+    """In a process of its own: importing locust patches the standard library."""
+    done = subprocess.run(
+        [sys.executable, "-c", WEB_FORM], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
