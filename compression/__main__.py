@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from rich.markup import escape
+from rich.text import Text
 
 from compression.console import console
 from compression.errors import CompressionError
@@ -90,7 +90,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         _COMMANDS[arguments.command](arguments)
     except (CompressionError, StoreError) as error:
-        console.print(f"[red]error:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
+        console.print(Text.assemble(("error: ", "red"), str(error)), soft_wrap=True)
         return error.exit_code
     except KeyboardInterrupt:
         console.print("interrupted: run the same command again to go on from the last step")

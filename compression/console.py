@@ -19,7 +19,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-console = Console(stderr=True)
+# What is printed holds paths and messages of others: brackets in them are no markup.
+console = Console(stderr=True, markup=False, emoji=False, highlight=False)
 
 Advance = Callable[[int, int], None]
 """Called with (done, all)."""
@@ -30,7 +31,7 @@ class Stages:
 
     def __init__(self) -> None:
         self._progress = Progress(
-            TextColumn("{task.description:<32}"),
+            TextColumn("{task.description:<32}", markup=False),
             BarColumn(),
             TaskProgressColumn(),
             TimeElapsedColumn(),
@@ -65,7 +66,7 @@ class Stages:
     @contextmanager
     def _lines(self, title: str) -> Iterator[Advance]:
         started, printed = time.perf_counter(), [0]
-        console.print(f"{title} …", highlight=False)
+        console.print(f"{title} …")
 
         def advance(done: int, total: int) -> None:
             quarter = 4 * done // max(1, total)
@@ -73,10 +74,10 @@ class Stages:
                 printed[0] = quarter
                 spent = time.perf_counter() - started
                 left = spent * (total - done) / max(1, done)
-                console.print(f"{title}: {25 * quarter} %, {left:.0f} s left", highlight=False)
+                console.print(f"{title}: {25 * quarter} %, {left:.0f} s left")
 
         yield advance
-        console.print(f"{title}: done in {time.perf_counter() - started:.1f} s", highlight=False)
+        console.print(f"{title}: done in {time.perf_counter() - started:.1f} s")
 
 
 @contextmanager
