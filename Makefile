@@ -14,7 +14,8 @@ INSTALLED := $(VENV)/.installed
 LOADTEST_PROFILE_demo := quick
 LOADTEST_PROFILE_full := full
 LOADTEST_PROFILE := $(LOADTEST_PROFILE_$(PROFILE))
-SERVE := $(PYTHON) -m serve_app up --store $(OUT)/store --model fraud --port $(PORT)
+SERVE := $(PYTHON) -m serve_app up --store $(OUT)/store --model fraud --port $(PORT) \
+	--state-dir $(OUT)/state
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo compress compare serve original test lint format types check \

@@ -61,12 +61,13 @@ def test_a_server_that_ends_early_is_explained_with_its_last_words(tmp_path: Pat
 def test_a_server_is_stopped_when_the_measurement_fails(tmp_path: Path) -> None:
     port, log = _free_port(), tmp_path / "server.log"
 
-    with (
-        pytest.raises(RuntimeError, match="measurement"),
-        serving(_command(SERVER, port), f"http://127.0.0.1:{port}/", log),
-    ):
-        pid = int(log.read_text().split()[1])
-        raise RuntimeError("the measurement failed")
+    def measure() -> None:
+        with serving(_command(SERVER, port), f"http://127.0.0.1:{port}/", log):
+            raise RuntimeError("the measurement failed")
+
+    with pytest.raises(RuntimeError, match="measurement"):
+        measure()
+    pid = int(log.read_text().split()[1])
 
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
