@@ -10,10 +10,11 @@ import hashlib
 import json
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Event
 
 import torch
 
-from compression.console import Stages
+from compression.console import Advance, Stages
 from compression.recipe import ORIGINAL, ChainConfig, Recipe, parsed_steps
 from compression.techniques import Technique
 from compression.techniques.base import Family, Options
@@ -49,6 +50,7 @@ class ChainRunner:
     ) -> None:
         self._recipe, self._source, self._context = recipe, source, context
         self._stages, self._workers = stages, workers
+        self._interrupted = Event()
 
     def run(self) -> dict[str, Chain]:
         """Every variant and baseline by name, in the recipe's order.
@@ -65,7 +67,9 @@ class ChainRunner:
                 futures[name] = pool.submit(self._chain, name, chain, futures)
             try:
                 return {name: future.result() for name, future in futures.items()}
-            except BaseException:
+            except BaseException as error:
+                if isinstance(error, KeyboardInterrupt):
+                    self._interrupted.set()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
 
@@ -96,7 +100,8 @@ class ChainRunner:
         candidate = Candidate.load(folder, self._context.workload)
         if candidate is None:
             with self._stages.stage(f"{chain.name}: {technique.name}") as advance:
-                candidate = technique.apply(chain.candidate, options, self._context, advance)
+                report = self._until_interrupted(advance)
+                candidate = technique.apply(chain.candidate, options, self._context, report)
             candidate.save(folder)
         return Chain(
             chain.name,
@@ -106,3 +111,13 @@ class ChainRunner:
             candidate,
             content,
         )
+
+    def _until_interrupted(self, advance: Advance) -> Advance:
+        """Ctrl-C reaches the main thread only; the others learn of it when they next report."""
+
+        def report(done: int, total: int) -> None:
+            if self._interrupted.is_set():
+                raise KeyboardInterrupt
+            advance(done, total)
+
+        return report

@@ -48,7 +48,9 @@ def run_recipe(
         publisher = VariantPublisher(store, workload, recipe, replace=replace)
         missing = publisher.missing(chains)
         if not missing:
-            console.print(f"nothing to do: {store} holds the recipe's variants already")
+            console.print(
+                f"nothing to do: {store} holds the recipe's variants already", soft_wrap=True
+            )
             return _manifests(recipe, store)
         with stages.stage("gradient boosting") as advance:
             boosted, boosting_seconds = _boosted(workload, recipe.seed, work)
