@@ -76,10 +76,10 @@ def load_record(folder: Path) -> OriginalRecord:
 def load_original(folder: Path) -> CalibratedScorer:
     """The trained, recalibrated original in eval mode."""
     record = load_record(folder)
-    body = TransactionTransformer(TransformerConfig(**record.architecture))
     try:
+        body = TransactionTransformer(TransformerConfig(**record.architecture))
         body.load_state_dict(load_file(folder / WEIGHTS))
-    except (OSError, SafetensorError, RuntimeError) as error:
+    except (OSError, SafetensorError, RuntimeError, TypeError) as error:
         raise DataError(
             f"{folder / WEIGHTS} does not hold the weights that {RECORD} describes: {error}"
         ) from error
