@@ -22,7 +22,7 @@ class DistillOptions(TrainOptions):
     """The student's training, and how much it listens to the teacher."""
 
     temperature: float = Field(default=2.0, gt=0)
-    soft_weight: float = Field(default=0.5, ge=0, le=1)
+    soft_weight: float = Field(default=0.9, ge=0, le=1)
 
 
 class Distill:

@@ -44,7 +44,7 @@ class PruneOptions(Options):
     max_positives: int | None = Field(default=None, ge=1)
     """Bound on positives per epoch, for quick runs; None takes all."""
     temperature: float = Field(default=2.0, gt=0)
-    soft_weight: float = Field(default=0.5, ge=0, le=1)
+    soft_weight: float = Field(default=0.9, ge=0, le=1)
 
 
 class Prune:
