@@ -43,7 +43,7 @@ def _content(*parts: object) -> str:
 
 
 class ChainRunner:
-    """Runs all chains of a recipe on `workers` threads, one core each."""
+    """Runs all chains of a recipe, `workers` at a time, one thread each."""
 
     def __init__(
         self, recipe: Recipe, source: str, context: Context, stages: Stages, workers: int

@@ -44,7 +44,8 @@ def run_recipe(
             workload, workload.validation, recipe.validation.negatives, recipe.seed
         )
         context = Context(workload, recipe.seed, work, validation)
-        chains = ChainRunner(recipe, source, context, stages, workers).run()
+        # One more than cores: chains differ in length, and the last would leave a core idle.
+        chains = ChainRunner(recipe, source, context, stages, workers + 1).run()
         publisher = VariantPublisher(store, workload, recipe, replace=replace)
         missing = publisher.missing(chains)
         if not missing:

@@ -122,7 +122,7 @@ def _lost_quality(row: Row, original: Row, manifest: Manifest, reference: Manife
     found = [f"The quality gate failed: {check}." for check in row.failed_checks]
     if row.gate == "failed" and not row.failed_checks:
         found.append("The quality gate failed.")
-    if row.ap is not None and original.ap is not None and row.ap < original.ap:
+    if row.ap is not None and original.ap is not None and f"{row.ap:.4f}" < f"{original.ap:.4f}":
         found.append(
             f"AP fell from {original.ap:.4f} to {row.ap:.4f} "
             f"({_change(row.ap, original.ap)}{_ap_interval(manifest)})."
@@ -132,10 +132,11 @@ def _lost_quality(row: Row, original: Row, manifest: Manifest, reference: Manife
         for label, verb, before, after in _other_metrics(manifest, reference)
     ]
     if row.decision_agreement is not None and row.decision_agreement < 1.0:
-        flips = round((1.0 - row.decision_agreement) * manifest.quality.rows)
+        # Not a count of rows: on a weighted sample each row stands for several.
+        differ = 1.0 - row.decision_agreement
         found.append(
-            f"{percent(1.0 - row.decision_agreement)} of decisions differ from the original's: "
-            f"{flips:,} of {manifest.quality.rows:,} test rows."
+            f"{percent(differ)} of decisions differ from the original's, "
+            f"1 in {round(1 / differ):,}."
         )
     if row.distinct_scores < original.distinct_scores:
         found.append(

@@ -32,7 +32,7 @@ def test_a_row_has_size_quality_gate_latency_and_chain(capsys: pytest.CaptureFix
     print_variants("fraud", [small.model_copy(update={"lineage": lineage})])
     row = capsys.readouterr().out.splitlines()[-2]
     for part in (
-        "small", "2", "0.7000", "0.9950 [0.981, 1.004]", "99.87 %", "0.010 ms", "passed",
+        "small", "2", "0.7000", "0.9950 (0.981–1.004)", "99.87 %", "0.010 ms", "passed",
         "distill → quantize",
     ):  # fmt: skip
         assert part in row
