@@ -90,7 +90,10 @@ class Trainer:
         self._path = checkpoint_path
         self._run = {**(run or {}), "config": asdict(config)}
         self._optimiser = torch.optim.AdamW(
-            model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+            model.parameters(),
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
+            fused=True,  # one pass instead of a Python loop over tensors: small models are all loop
         )
         self._average = {name: value.clone() for name, value in model.state_dict().items()}
         self._updates = 0
