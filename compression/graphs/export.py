@@ -7,7 +7,6 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from threading import Lock
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +16,10 @@ from torch import nn
 
 from compression.errors import TechniqueError
 from compression.store.archive import strip_sample_inputs
+from compression.tracing import TRACING
 
 MAX_BATCH_ROWS = 65_536
 EXAMPLE_ROWS = 3
-_one_at_a_time = Lock()  # torch's exporters keep global state
 
 
 @contextmanager
@@ -55,7 +54,7 @@ def to_onnx(module: nn.Module, inputs: Mapping[str, npt.NDArray[np.float32]], ou
         TechniqueError: the exported graph is not a valid ONNX model.
     """
     example = _example(inputs)
-    with _one_at_a_time, _quiet():
+    with TRACING, _quiet():
         program = torch.onnx.export(
             module.eval(),
             example,
@@ -91,7 +90,7 @@ def to_program(module: nn.Module, inputs: Mapping[str, npt.NDArray[np.float32]])
     """PyTorch program (.pt2) of `module` with a variable batch, without sample inputs."""
     example = _example(inputs)
     buffer = io.BytesIO()
-    with _one_at_a_time, _quiet(), torch.no_grad():
+    with TRACING, _quiet(), torch.no_grad():
         program = torch.export.export(module.eval(), example, dynamic_shapes=_dynamic(example))
         for node in program.graph.nodes:
             node.meta.pop("stack_trace", None)  # paths of this machine, and nobody's business

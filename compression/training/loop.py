@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from compression.errors import TrainingError
+from compression.tracing import TRACING
 from compression.training import checkpoint
 from compression.training.objectives import Objective
 from compression.training.rows import TrainingRows
@@ -89,12 +90,13 @@ class Trainer:
         self._evaluate, self._report = evaluate, report
         self._path = checkpoint_path
         self._run = {**(run or {}), "config": asdict(config)}
-        self._optimiser = torch.optim.AdamW(
-            model.parameters(),
-            lr=config.learning_rate,
-            weight_decay=config.weight_decay,
-            fused=True,  # one pass instead of a Python loop over tensors: small models are all loop
-        )
+        with TRACING:
+            self._optimiser = torch.optim.AdamW(
+                model.parameters(),
+                lr=config.learning_rate,
+                weight_decay=config.weight_decay,
+                fused=True,  # one pass over all tensors: a small model is all Python loop
+            )
         self._average = {name: value.clone() for name, value in model.state_dict().items()}
         self._updates = 0
         epoch_rows = len(rows.epoch(np.random.default_rng(0), config.negatives_per_positive))
@@ -164,7 +166,8 @@ class Trainer:
         with torch.autocast("cpu", torch.bfloat16, enabled=self.config.bfloat16):
             logits = self.model(*batch.inputs)
         loss = self.objective(logits.float(), batch)
-        self._optimiser.zero_grad(set_to_none=True)
+        for parameter in self.model.parameters():
+            parameter.grad = None  # not zero_grad(): see compression.tracing
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self._optimiser.step()
