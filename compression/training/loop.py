@@ -90,7 +90,7 @@ class Trainer:
         self._evaluate, self._report = evaluate, report
         self._path = checkpoint_path
         self._run = {**(run or {}), "config": asdict(config)}
-        with TRACING:
+        with TRACING.step():
             self._optimiser = torch.optim.AdamW(
                 model.parameters(),
                 lr=config.learning_rate,
@@ -140,7 +140,8 @@ class Trainer:
         total = 0.0
         self.model.train()
         for batch in self.rows.batches(positions, self.config.batch_rows):
-            total += self._step(batch)
+            with TRACING.step():
+                total += self._step(batch)
         trained_seconds = time.perf_counter() - started
         validation = float(epoch)
         if self._evaluate is not None:
@@ -166,8 +167,7 @@ class Trainer:
         with torch.autocast("cpu", torch.bfloat16, enabled=self.config.bfloat16):
             logits = self.model(*batch.inputs)
         loss = self.objective(logits.float(), batch)
-        for parameter in self.model.parameters():
-            parameter.grad = None  # not zero_grad(): see compression.tracing
+        self._optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self._optimiser.step()

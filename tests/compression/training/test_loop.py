@@ -48,17 +48,6 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not() -> None:
     assert not torch.equal(_weights(one.model)["last.weight"], _weights(other.model)["last.weight"])
 
 
-def test_a_step_keeps_out_of_torchs_global_tracing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Chains train side by side; torch's one dictionary of tracing is not made for that."""
-
-    def touched(*_: object) -> None:
-        raise AssertionError("a training step went through torch.fx.traceback.annotate")
-
-    trainer = toy_trainer()
-    monkeypatch.setattr("torch.fx.traceback.annotate", touched)
-    trainer.fit()
-
-
 @pytest.mark.parametrize("steps_before", [1, 12, 13, 30])
 def test_an_interrupted_training_goes_on_to_the_same_bits(
     tmp_path: Path, steps_before: int
