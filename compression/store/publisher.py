@@ -15,7 +15,7 @@ from pathlib import Path
 
 from fsspec.implementations.local import LocalFileSystem
 
-from compression.store import layout
+import compression.store.layout as layout
 from compression.store.errors import VariantExistsError
 from compression.store.filesystem import open_filesystem
 from compression.store.manifest import Baselines, Document, Manifest, ModelDocument, StoredFile

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from compression.store import layout
+import compression.store.layout as layout
 from compression.store.errors import CorruptArtifactError, StoreUnavailableError
 from compression.store.filesystem import open_filesystem
 from compression.store.manifest import (
