@@ -1,7 +1,6 @@
 """The generator process against a real HTTP server."""
 
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -47,7 +46,7 @@ def test_a_stall_is_seen_from_the_intended_send_only(stub_server: StubServer, st
     # 1 s of 2.5 s: 40 % of the callers waited, a tenth of them more than 0.7 s.
     assert run.response.p90_seconds > 0.6
     assert run.response.p50_seconds is not None
-    assert run.response.p50_seconds < 0.2
+    assert run.response.p50_seconds < run.response.p90_seconds / 2
 
 
 def test_the_closed_loop_omits_the_same_stall(stub_server: StubServer, store: Path) -> None:
@@ -58,7 +57,7 @@ def test_the_closed_loop_omits_the_same_stall(stub_server: StubServer, store: Pa
         )
     assert result.ok > 50
     assert result.latency.p90_seconds is not None
-    assert result.latency.p90_seconds < 0.1
+    assert result.latency.p90_seconds < 0.5  # of a stall of 1 s
 
 
 def test_a_full_pool_drops_and_never_delays(stub_server: StubServer, store: Path) -> None:
@@ -75,14 +74,13 @@ def test_a_full_pool_drops_and_never_delays(stub_server: StubServer, store: Path
         ).measurement
     assert run.dropped >= 90
     assert run.scheduled == 100
-    assert run.elapsed_seconds < 1.3
+    assert run.elapsed_seconds < 5.0  # 100 requests one after the other would take 50 s
     assert run.unfinished > 0
     assert run.sent + run.dropped == 100
 
 
 def test_a_hopeless_probe_stops_early(stub_server: StubServer, store: Path) -> None:
     url = stub_server(workers=1, service_seconds={"small": 0.02}, queue=10_000)
-    start = time.monotonic()
     with Generator(_setup(url, store)) as generator:
         run = generator.open_loop(
             ProbeSpec(
@@ -90,7 +88,7 @@ def test_a_hopeless_probe_stops_early(stub_server: StubServer, store: Path) -> N
             )
         ).measurement
     assert run.stopped_early
-    assert time.monotonic() - start < 5.0
+    assert run.elapsed_seconds < 8.0  # of 10 s, and the queue behind them
 
 
 def test_rejections_and_unknown_variants_are_counted_apart(

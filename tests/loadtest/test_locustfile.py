@@ -21,7 +21,7 @@ def _locust(url: str, store: Path, *options: str) -> subprocess.CompletedProcess
 def test_closed_loop_keeps_connections_alive(
     stub_server: StubServer, store: Path, tmp_path: Path
 ) -> None:
-    url = stub_server(workers=8)
+    url = stub_server(workers=8, service_seconds={"small": 0.01})
     path = tmp_path / "histograms.json"
     done = _locust(url, store, "-u", "3", "-r", "10", "--histograms", str(path))
     assert done.returncode == 0, done.stderr
@@ -29,9 +29,12 @@ def test_closed_loop_keeps_connections_alive(
     stats = get_json(f"{url}/stats")
     # Locust ends its users where they are: each may have one request on its way.
     assert stats["requests"] - 3 <= document["counts"]["ok"] <= stats["requests"]
-    assert stats["requests"] > 100
+    assert stats["requests"] > 20
     assert stats["connections"] <= 3 + 2
-    assert 0.0005 < document["quantiles"]["response"]["p50_seconds"] < 0.1
+    p50_seconds = document["quantiles"]["response"]["p50_seconds"]
+    assert p50_seconds > 0.008  # the stub sleeps 10 ms, give or take its clock's tick
+    # 3 users wait for their answers one after the other, for 4 s: more does not fit.
+    assert p50_seconds * document["counts"]["ok"] / 2 <= 3 * 4.5
 
 
 @pytest.mark.parametrize("processes", [[], ["--processes", "2"]])

@@ -58,7 +58,7 @@ def test_the_server_behind_a_port_is_accounted_for(stub_server: StubServer, stor
     use = before.until(after, run.ok)
     # 2 ms of spinning a request is 2 CPU seconds per 1,000, and HTTP comes on top.
     assert use.serving_cpu_seconds_per_1000 is not None
-    assert 1.0 < use.serving_cpu_seconds_per_1000 < 6.0
+    assert 1.0 < use.serving_cpu_seconds_per_1000 < 20.0
     assert use.serving_memory_bytes is not None
     assert use.serving_memory_bytes > 10_000_000
     assert use.roles["client"].processes == 1

@@ -49,16 +49,16 @@ def test_both_clients_measure_a_server(
         pytest.skip("wrk is not installed")
     body = tmp_path / "body.json"
     body.write_text('{"id": "]] ]=]", "inputs": [{"name": "features", "shape": [1, 4]}]}')
-    url = stub_server(workers=4, service_seconds={"small": 0.001})
+    url = stub_server(workers=4, service_seconds={"small": 0.01})
     code = main(["saturate", "--url", f"{url}/v2/models/fraud/versions/small/infer", "--body",
                  str(body), "--connections", "1", "4", "--duration", "1", "--client", client,
                  "--json"])  # fmt: skip
     assert code == 0
     one, four = json.loads(capsys.readouterr().out)
     assert (one["client"], one["connections"], four["connections"]) == (client, 1, 4)
-    assert one["ok"] > 50
+    assert one["ok"] > 5
     assert one["errors"] == four["errors"] == 0
-    assert one["p50_seconds"] > 0.0005
+    assert one["p50_seconds"] > 0.008  # the stub sleeps 10 ms, give or take its clock's tick
     assert four["requests_per_second"] > one["requests_per_second"]
 
 
