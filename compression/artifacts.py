@@ -17,7 +17,7 @@ from compression.graphs.session import open_session, run, scores_of
 from compression.techniques.candidate import parameter_count
 from compression.techniques.context import Context
 from compression.training.rows import Inputs
-from compression.training.scoring import Floats, Report, logits_of
+from compression.training.scoring import Floats, Report, outputs_of
 from compression.workloads.base import Rows, Workload
 
 
@@ -56,7 +56,7 @@ class Artifact:
         if self.engine == "onnxruntime":
             return scores_of(self.content, workload.gather, rows, workers=workers, report=report)
         module = self.chain.candidate.module
-        return logits_of(module, workload.gather, rows, workers=workers, report=report)
+        return outputs_of(module, workload.gather, rows, workers=workers, report=report)
 
     def caller(self) -> Callable[[Inputs], Floats]:
         """One inference with the published file, as a server would run it on one thread."""

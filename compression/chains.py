@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Event
 
 import torch
@@ -23,6 +24,8 @@ from compression.techniques.context import Context
 
 CODE_VERSION = 2
 """Raise it when a technique's result changes for the same options: it empties the cache."""
+SCRATCH = "unfinished"
+"""Folder below a step's own for what an interrupted step goes on from."""
 
 
 @dataclass(frozen=True)
@@ -101,8 +104,10 @@ class ChainRunner:
         if candidate is None:
             with self._stages.stage(f"{chain.name}: {technique.name}") as advance:
                 report = self._until_interrupted(advance)
-                candidate = technique.apply(chain.candidate, options, self._context, report)
+                context = replace(self._context, scratch=folder / SCRATCH)
+                candidate = technique.apply(chain.candidate, options, context, report)
             candidate.save(folder)
+            shutil.rmtree(folder / SCRATCH, ignore_errors=True)
         return Chain(
             chain.name,
             chain.parent,

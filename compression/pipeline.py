@@ -14,14 +14,14 @@ from compression.arrays import load_arrays, save_arrays
 from compression.artifacts import Artifact
 from compression.chains import Chain, ChainRunner
 from compression.console import Stages, console
-from compression.errors import DataError
 from compression.publishing import Judge, VariantPublisher
 from compression.quality.sampling import weighted_sample
 from compression.recipe import Recipe
 from compression.store import Manifest, ModelStore
-from compression.techniques.context import Context, WeightedRows, all_or_drawn
+from compression.techniques.context import Context
 from compression.workloads import WORKLOADS
 from compression.workloads.base import Workload
+from compression.workloads.windows import WeightedRows, all_or_drawn
 
 Floats = npt.NDArray[np.float32]
 
@@ -43,7 +43,9 @@ def run_recipe(
         validation = all_or_drawn(
             workload, workload.validation, recipe.validation.negatives, recipe.seed
         )
-        context = Context(workload, recipe.seed, work, validation)
+        context = Context(
+            workload, recipe.seed, work, validation, recipe.gate_config, recipe.test.replicates
+        )
         # One more than cores: chains differ in length, and the last would leave a core idle.
         chains = ChainRunner(recipe, source, context, stages, workers + 1).run()
         publisher = VariantPublisher(store, workload, recipe, replace=replace)
@@ -58,7 +60,7 @@ def run_recipe(
             advance(1, 1)
         test = _test_rows(workload, recipe, boosted)
         artifacts = _artifacts(chains, context, stages)
-        judge = Judge(workload, recipe, stages, work, workers)
+        judge = Judge(context, recipe, stages, workers)
         judged = judge.judge(
             artifacts,
             validation,
@@ -79,12 +81,7 @@ def run_recipe(
 def _check_windows(workload: Workload) -> None:
     """Refuse data that cannot train, choose or judge a model, before anything is trained."""
     for name in ("train", "validation", "test"):
-        labels = workload.labels[getattr(workload, name)]
-        if labels.all() or not labels.any():
-            raise DataError(
-                f"the {name} window has {labels.sum():,} positives among {len(labels):,} rows, "
-                "both kinds are needed: give more data, or other windows under workload.split"
-            )
+        workload.head.check(workload.labels[getattr(workload, name)], name)
 
 
 def _manifests(recipe: Recipe, store: str) -> tuple[Manifest, ...]:
@@ -109,8 +106,8 @@ def _test_rows(workload: Workload, recipe: Recipe, boosted: Floats) -> WeightedR
     """All test rows, or a weighted sample that spends the slow models' time where it matters."""
     if recipe.test.rows is None or recipe.test.rows >= len(workload.test):
         return WeightedRows(workload.test, np.ones(len(workload.test)))
-    labels = workload.labels[workload.test]
-    sample = weighted_sample(labels, boosted, recipe.test.rows, recipe.seed)
+    rare = workload.head.rare(workload.labels[workload.test])
+    sample = weighted_sample(rare, boosted, recipe.test.rows, recipe.seed)
     order = np.argsort(sample.index)
     return WeightedRows(workload.test[sample.index[order]], sample.weights[order])
 

@@ -6,7 +6,6 @@ import datetime
 import importlib.metadata
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,9 +17,7 @@ from compression.artifacts import Artifact
 from compression.chains import Chain
 from compression.console import Stages
 from compression.graphs.latency import measure
-from compression.quality.assess import assess
-from compression.quality.bootstrap import paired_intervals
-from compression.quality.calibration import alert_rate, threshold_for_alert_rate
+from compression.judging import Examination
 from compression.quality.gate import REFERENCE, judge
 from compression.recipe import BOOSTING, ORIGINAL, Recipe
 from compression.store import (
@@ -43,10 +40,11 @@ from compression.store import (
     describe,
 )
 from compression.store.layout import PROBE_ROWS, SAMPLES
-from compression.techniques.context import WeightedRows
+from compression.techniques.context import Context
 from compression.techniques.train import TrainOptions
 from compression.verdicts import earns_its_cost, teacher_helped
 from compression.workloads.base import Rows, Workload
+from compression.workloads.windows import WeightedRows
 
 RATIO = "average_precision"
 Floats = npt.NDArray[np.float32]
@@ -66,15 +64,13 @@ class Judged:
 class Judge:
     """Scores validation and test rows once per artifact, then judges all models together."""
 
-    def __init__(
-        self, workload: Workload, recipe: Recipe, stages: Stages, work: Path, workers: int
-    ) -> None:
-        self._workload, self._recipe, self._stages = workload, recipe, stages
-        self._work, self._workers = work, workers
+    def __init__(self, context: Context, recipe: Recipe, stages: Stages, workers: int) -> None:
+        self._context, self._recipe, self._stages = context, recipe, stages
+        self._workload, self._workers = context.workload, workers
 
-    def scores(self, artifact: Artifact, rows: Rows, what: str) -> Floats:
-        """Scores of rows, cached by the chain's content and the rows."""
-        path = self._work / "scores" / f"{artifact.chain.content_sha256[:24]}-{what}.npz"
+    def outputs(self, artifact: Artifact, rows: Rows, what: str) -> Floats:
+        """Outputs float32[len(rows), …], cached by the chain's content and the rows."""
+        path = self._context.work / "scores" / f"{artifact.chain.content_sha256[:24]}-{what}.npz"
         stored = load_arrays(path)
         if stored is not None and np.array_equal(stored["rows"], rows):
             cached: Floats = stored["scores"]
@@ -93,59 +89,46 @@ class Judge:
         boosting_seconds: float,
     ) -> Judged:
         """Thresholds from validation rows, then quality on the test rows, read once."""
-        thresholds = {ORIGINAL: self._workload.decision_threshold}
-        chosen = {n: self.scores(a, validation.rows, "validation") for n, a in artifacts.items()}
-        rate = alert_rate(chosen[ORIGINAL], thresholds[ORIGINAL], validation.weights)
-        for name, scores in chosen.items():
-            if name != ORIGINAL:
-                thresholds[name] = threshold_for_alert_rate(scores, rate, validation.weights)
-        tested: dict[str, Floats] = {
-            n: self.scores(a, test.rows, "test") for n, a in artifacts.items()
-        }
+        chosen = {n: self.outputs(a, validation.rows, "validation") for n, a in artifacts.items()}
+        thresholds = Examination(self._workload, validation).thresholds(
+            chosen, ORIGINAL, self._workload.decision_threshold
+        )
+        tested = {n: self.outputs(a, test.rows, "test") for n, a in artifacts.items()}
         tested[BOOSTING] = boosted
-        rows = test.rows
-        everything = bool((test.weights == 1).all())
-        qualities = assess(
-            self._workload.labels[rows],
+        recipe = self._recipe
+        examination = Examination(self._workload, test, recipe.test.replicates, recipe.seed)
+        qualities = examination.qualities(
             tested,
             thresholds,
             ORIGINAL,
-            self._workload.groups[rows],
-            self._workload.days[rows],
-            None if everything else test.weights,
-            test_description=self._description(len(rows), everything),
-            replicates=self._recipe.test.replicates,
-            seed=self._recipe.seed,
-            parents={n: a.chain.parent for n, a in artifacts.items() if a.chain.parent},
+            self._description(test),
+            {n: a.chain.parent for n, a in artifacts.items() if a.chain.parent},
         )
         notes = (
             earns_its_cost(qualities[BOOSTING].ratios_to_original[RATIO]),
-            *self._teaching(artifacts, tested, test),
+            *self._teaching(artifacts, tested, examination),
         )
         return Judged(qualities, thresholds, notes, boosting_seconds)
 
     def _teaching(
-        self, artifacts: Mapping[str, Artifact], tested: Mapping[str, Floats], test: WeightedRows
+        self,
+        artifacts: Mapping[str, Artifact],
+        tested: Mapping[str, Floats],
+        examination: Examination,
     ) -> Iterator[str]:
         """Each distilled student against its twin that was trained alone, where it has one."""
         chains = {name: artifact.chain for name, artifact in artifacts.items()}
         for student, twin in twins(chains.values()):
-            intervals = paired_intervals(
-                self._workload.labels[test.rows],
-                {name: tested[name] for name in (student, twin)},
-                twin,
-                self._workload.groups[test.rows],
-                test.weights,
-                replicates=self._recipe.test.replicates,
-                seed=self._recipe.seed,
-            )
+            both = {name: tested[name] for name in (student, twin)}
+            ratio = examination.intervals(both, twin)[student].ratios[RATIO]
             seconds = float(chains[student].candidate.notes[0]["teacher_scoring_seconds"])
-            yield teacher_helped(student, twin, intervals[student].ratios[RATIO], seconds)
+            yield teacher_helped(student, twin, ratio, seconds)
 
-    def _description(self, rows: int, everything: bool) -> str:
+    def _description(self, test: WeightedRows) -> str:
         days = self._workload.days[self._workload.test]
         window = f"days {days.min()}–{days.max()} ({(days.max() - days.min() + 1) / 7:.0f} weeks)"
-        if everything:
+        rows = len(test.rows)
+        if test.complete:
             return f"all {rows:,} test rows, {window}"
         return (
             f"a weighted sample of {rows:,} of {len(days):,} test rows, {window}: all positives, "
@@ -243,7 +226,7 @@ class VariantPublisher:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
-            probes = call(self._samples.rows(0, PROBE_ROWS))
+            probes = call(self._samples.rows(0, PROBE_ROWS)).reshape(PROBE_ROWS, -1)[:, 0]
             batches = {size: self._samples.rows(0, size) for size in self._recipe.latency_rows}
             latency = measure(
                 lambda size: call(batches[size]),

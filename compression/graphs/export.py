@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import torch
-from torch import nn
 
 from compression.errors import TechniqueError
+from compression.models.scorer import Scorer
 from compression.store.archive import strip_sample_inputs
 from compression.tracing import TRACING
 
@@ -42,12 +42,13 @@ def _example(inputs: Mapping[str, npt.NDArray[np.float32]]) -> tuple[torch.Tenso
     return tuple(torch.from_numpy(array[:EXAMPLE_ROWS].copy()) for array in inputs.values())
 
 
-def _dynamic(inputs: Sequence[object]) -> tuple[dict[int, torch.export.Dim], ...]:
+def _dynamic(inputs: Sequence[object]) -> dict[str, tuple[dict[int, torch.export.Dim], ...]]:
+    """The first dimension of each of a Scorer's `*inputs`."""
     batch = torch.export.Dim("batch", min=1, max=MAX_BATCH_ROWS)
-    return tuple({0: batch} for _ in inputs)
+    return {"inputs": tuple({0: batch} for _ in inputs)}
 
 
-def to_onnx(module: nn.Module, inputs: Mapping[str, npt.NDArray[np.float32]], output: str) -> bytes:
+def to_onnx(module: Scorer, inputs: Mapping[str, npt.NDArray[np.float32]], output: str) -> bytes:
     """ONNX file of `module` with a variable batch; `inputs` are example rows (≥ 3) by name.
 
     Raises:
@@ -86,7 +87,7 @@ def tidied(model: onnx.ModelProto) -> bytes:
     return content
 
 
-def to_program(module: nn.Module, inputs: Mapping[str, npt.NDArray[np.float32]]) -> bytes:
+def to_program(module: Scorer, inputs: Mapping[str, npt.NDArray[np.float32]]) -> bytes:
     """PyTorch program (.pt2) of `module` with a variable batch, without sample inputs."""
     example = _example(inputs)
     buffer = io.BytesIO()

@@ -23,14 +23,14 @@ def open_session(model: bytes, threads: int = 1) -> Any:
 
 
 def run(session: Any, inputs: Mapping[str, npt.NDArray[Any]]) -> Floats:
-    """First output, float32[n]."""
-    return np.asarray(session.run(None, dict(inputs))[0], np.float32).reshape(-1)
+    """First output, float32[n, …]."""
+    return np.asarray(session.run(None, dict(inputs))[0], np.float32)
 
 
 def scores_of(
     model: bytes, gather: Gather, rows: Rows, *, workers: int, report: Report = nothing
 ) -> Floats:
-    """Scores float32[len(rows)] of an ONNX file."""
+    """Outputs float32[len(rows), …] of an ONNX file."""
     session = open_session(model)
     return in_chunks(
         lambda inputs: run(session, inputs), gather, rows, workers=workers, report=report

@@ -138,23 +138,3 @@ class TransactionTransformer(nn.Module):
             tokens = block(tokens)
         logit: Tensor = self.head(self.norm(tokens)).flatten()
         return logit
-
-
-class CalibratedScorer(nn.Module):
-    """What is published: a body of logits, recalibrated (Platt) into a probability.
-
-    `slope` and `intercept` undo negative down-sampling; they are fitted on validation rows.
-    """
-
-    slope: Tensor
-    intercept: Tensor
-
-    def __init__(self, body: nn.Module, slope: float = 1.0, intercept: float = 0.0) -> None:
-        super().__init__()
-        self.body = body
-        self.register_buffer("slope", torch.tensor(slope, dtype=torch.float32))
-        self.register_buffer("intercept", torch.tensor(intercept, dtype=torch.float32))
-
-    def forward(self, transaction: Tensor, history: Tensor) -> Tensor:
-        """Same inputs as the body → score float32[n] in (0, 1)."""
-        return torch.sigmoid(self.body(transaction, history) * self.slope + self.intercept)

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from compression.models.resize import head_counts, resize_to
-from compression.models.transformer import CalibratedScorer
+from compression.models.scorer import Scorer
 from compression.workloads.base import Workload
 
 Precision = Literal["fp32", "fp16", "int8", "int4"]
@@ -27,11 +27,11 @@ class Template:
     kind: Literal["original", "student"]
     options: dict[str, Any] = field(default_factory=dict)
 
-    def build(self, workload: Workload) -> CalibratedScorer:
+    def build(self, workload: Workload) -> Scorer:
         """A module of that architecture, in eval mode."""
         if self.kind == "original":
             return workload.original()
-        return CalibratedScorer(workload.student(self.options)).eval()
+        return workload.head.scorer(workload.student(self.options)).eval()
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Candidate:
     """
 
     template: Template
-    module: CalibratedScorer
+    module: Scorer
     onnx: bytes | None = None
     precision: Precision = "fp32"
     notes: tuple[dict[str, Any], ...] = ()

@@ -1,46 +1,29 @@
-"""What every technique may use: the workload, seeds, cached teacher logits, progress."""
+"""What every technique may use: the workload, seeds, cached teacher outputs, the gate, progress."""
 
 from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 from weakref import WeakKeyDictionary
 
 import numpy as np
-import numpy.typing as npt
 from torch import nn
 
 from compression.arrays import load_arrays, save_arrays
 from compression.graphs.export import EXAMPLE_ROWS, to_onnx
-from compression.models.transformer import CalibratedScorer
-from compression.quality.calibration import fit_platt
-from compression.training.scoring import Floats, Report, logits_of
+from compression.judging import Examination
+from compression.models.scorer import Scorer
+from compression.quality.gate import GateConfig, judge
+from compression.store import Gate
+from compression.training.scoring import Floats, Report, nothing, outputs_of
 from compression.workloads.base import Rows, Workload
+from compression.workloads.windows import WeightedRows
 
-
-@dataclass(frozen=True)
-class WeightedRows:
-    """Rows and how many each stands for."""
-
-    rows: Rows
-    weights: npt.NDArray[np.float64]
-
-
-def all_or_drawn(
-    workload: Workload, window: Rows, negatives: int | None, seed: int
-) -> WeightedRows:
-    """Every positive of a window and `negatives` drawn others, weighted up to all of them."""
-    labels = workload.labels[window]
-    positives, others = window[labels], window[~labels]
-    if negatives is None or negatives >= len(others):
-        return WeightedRows(window, np.ones(len(window)))
-    drawn = np.random.default_rng(seed).choice(others, negatives, replace=False)
-    rows = np.concatenate((positives, np.sort(drawn)))
-    weights = np.where(workload.labels[rows], 1.0, len(others) / negatives)
-    return WeightedRows(rows, weights)
+REFERENCE = "original"
 
 
 @dataclass(frozen=True)
@@ -52,10 +35,15 @@ class Context:
     work: Path
     validation: WeightedRows
     """Rows on which calibration and thresholds are chosen."""
+    gate: GateConfig = field(default_factory=GateConfig)
+    replicates: int = 300
+    scratch: Path | None = None
+    """Folder of the step under way, for checkpoints; it goes when the step is done."""
     _graphs: WeakKeyDictionary[nn.Module, bytes] = field(default_factory=WeakKeyDictionary)
     _exporting: Lock = field(default_factory=Lock)
+    _scoring: Lock = field(default_factory=Lock)
 
-    def float_graph(self, module: CalibratedScorer) -> bytes:
+    def float_graph(self, module: Scorer) -> bytes:
         """The finished module as fp32 ONNX; exported once, however many variants start at it."""
         with self._exporting:
             graph = self._graphs.get(module)
@@ -65,16 +53,15 @@ class Context:
                 self._graphs[module] = graph
             return graph
 
-    def recalibrate(self, module: CalibratedScorer, report: Report) -> None:
-        """Fit the module's Platt scaling on the validation rows, in place."""
+    def recalibrate(self, module: Scorer, report: Report) -> None:
+        """Fit the module's finishing layer on the validation rows, in place."""
         rows = self.validation
-        logits = logits_of(module.body, self.workload.gather, rows.rows, report=report)
-        slope, intercept = fit_platt(self.workload.labels[rows.rows], logits, rows.weights)
-        module.slope.fill_(slope)
-        module.intercept.fill_(intercept)
+        raw = outputs_of(module.body, self.workload.gather, rows.rows, report=report)
+        labels = self.workload.labels[rows.rows]
+        self.workload.head.calibrate(module, raw, labels, rows.weights)
 
-    def teacher_logits(self, rows: Rows, report: Report) -> tuple[Floats, float]:
-        """The original's logits float32[len(rows)] and the seconds they took to compute.
+    def teacher_outputs(self, rows: Rows, report: Report) -> tuple[Floats, float]:
+        """The original's raw outputs float32[len(rows), …] and the seconds they took to compute.
 
         Cached by content in `work`; a workload may ship such a cache beside its original.
         """
@@ -86,9 +73,38 @@ class Context:
                 return stored["logits"].astype(np.float32), float(stored["seconds"])
         started = time.perf_counter()
         teacher = self.workload.original()
-        logits = logits_of(teacher.body, self.workload.gather, rows, bfloat16=True, report=report)
+        raw = outputs_of(teacher.body, self.workload.gather, rows, bfloat16=True, report=report)
         seconds = time.perf_counter() - started
-        halves = logits.astype(np.float16)
+        halves = raw.astype(np.float16)
         save_arrays(self.work / name, logits=halves, seconds=seconds)
         # What the cache would give, so that a run with a warm cache trains on the same numbers.
         return halves.astype(np.float32), seconds
+
+    def original_outputs(self, report: Report = nothing, workers: int = 1) -> Floats:
+        """What the original publishes for the validation rows; computed once, cached by content."""
+        rows = self.validation.rows
+        key = hashlib.sha256(rows.tobytes() + self.workload.original_sha256.encode()).hexdigest()
+        path = self.work / "scores" / f"original-{key[:24]}.npz"
+        with self._scoring:
+            stored = load_arrays(path)
+            if stored is None:
+                module = self.workload.original()
+                gather = self.workload.gather
+                outputs = outputs_of(module, gather, rows, workers=workers, report=report)
+                save_arrays(path, outputs=outputs)
+                return outputs
+        cached: Floats = stored["outputs"]
+        return cached
+
+    def validation_gate(self, score: Callable[[Rows], Floats]) -> Gate:
+        """The gate's verdict on validation rows; `score` gives published outputs of rows.
+
+        For choices on the way. The verdict that counts is of the test rows, which nobody who
+        chooses may look at.
+        """
+        examination = Examination(self.workload, self.validation, self.replicates, self.seed)
+        outputs = {REFERENCE: self.original_outputs(), "variant": score(self.validation.rows)}
+        threshold = self.workload.decision_threshold
+        thresholds = examination.thresholds(outputs, REFERENCE, threshold)
+        qualities = examination.qualities(outputs, thresholds, REFERENCE, "validation rows")
+        return judge(qualities["variant"], self.gate)

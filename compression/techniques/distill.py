@@ -13,8 +13,9 @@ from pydantic import Field
 from compression.techniques.base import Family, Options
 from compression.techniques.candidate import Candidate
 from compression.techniques.context import Context
-from compression.techniques.train import TrainOptions, train_student, training_pool
+from compression.techniques.train import TrainOptions, train_student
 from compression.training.objectives import SoftAndHardLabels
+from compression.training.pool import training_pool
 from compression.training.scoring import Report
 
 
@@ -39,9 +40,10 @@ class Distill:
         """A student taught by the workload's original."""
         started = time.perf_counter()
         rows = training_pool(context.workload, options.pool_negatives, context.seed)
-        logits, teacher_seconds = context.teacher_logits(rows, report)
-        objective = SoftAndHardLabels(options.temperature, options.soft_weight)
-        student, log = train_student(options, context, objective, logits, report)
+        teacher, teacher_seconds = context.teacher_outputs(rows, report)
+        head = context.workload.head
+        objective = SoftAndHardLabels(head, options.temperature, options.soft_weight)
+        student, log = train_student(options, context, objective, teacher, report)
         notes = {
             "training_seconds": log.seconds,
             "teacher_scoring_seconds": teacher_seconds,

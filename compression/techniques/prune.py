@@ -18,18 +18,15 @@ import torch_pruning
 from pydantic import Field
 from torch import nn
 
-from compression.models.transformer import Attention, Block, CalibratedScorer
+from compression.models.transformer import Attention, Block
 from compression.techniques.base import Family, Options
 from compression.techniques.candidate import Candidate, parameter_count
 from compression.techniques.context import Context
-from compression.techniques.train import training_pool
-from compression.training.loop import TrainConfig, Trainer
-from compression.training.objectives import SoftAndHardLabels
-from compression.training.rows import TrainingRows
+from compression.techniques.retraining import RetrainOptions, retrain, retraining_rows
 from compression.training.scoring import Report
 
 
-class PruneOptions(Options):
+class PruneOptions(RetrainOptions):
     """What to remove, and how to heal."""
 
     remove: float = Field(default=0.5, gt=0, lt=1)
@@ -37,14 +34,6 @@ class PruneOptions(Options):
     rounds: int = Field(default=2, ge=1)
     importance: Literal["magnitude"] = "magnitude"
     epochs_per_round: int = Field(default=1, ge=1)
-    batch_rows: int = Field(default=128, ge=1)
-    learning_rate: float = Field(default=3e-4, gt=0)
-    negatives_per_positive: float = Field(default=3, gt=0)
-    pool_negatives: int = Field(default=300_000, ge=1)
-    max_positives: int | None = Field(default=None, ge=1)
-    """Bound on positives per epoch, for quick runs; None takes all."""
-    temperature: float = Field(default=2.0, gt=0)
-    soft_weight: float = Field(default=0.9, ge=0, le=1)
 
 
 class Prune:
@@ -62,7 +51,7 @@ class Prune:
         started = time.perf_counter()
         module = copy.deepcopy(candidate.module)
         before = parameter_count(module)
-        rows = self._rows(options, context, report)
+        rows = retraining_rows(options, context, report)
         retraining_seconds = 0.0
         block = blocks_of(module.body)[0]
         heads, hidden = block.attention.heads, block.widen.out_features
@@ -70,7 +59,16 @@ class Prune:
             # Always a share of what there was at first, so that rounding does not add up.
             left = (1 - options.remove) ** ((done + 1) / options.rounds)
             remove_structures(module.body, _share(heads, left), _share(hidden, left), context)
-            retraining_seconds += self._retrain(module, rows, options, context, done, report)
+            retraining_seconds += retrain(
+                module,
+                rows,
+                options,
+                context,
+                _part(report, done, options.rounds),
+                epochs=options.epochs_per_round,
+                seed=context.seed + done,
+                name=f"round-{done}",
+            )
         context.recalibrate(module, lambda done, rows: None)
         notes = {
             "parameters_before": before,
@@ -80,45 +78,10 @@ class Prune:
         pruned = replace(candidate, module=module.eval())
         return pruned.noted(notes, time.perf_counter() - started)
 
-    def _rows(self, options: PruneOptions, context: Context, report: Report) -> TrainingRows:
-        workload = context.workload
-        rows = training_pool(workload, options.pool_negatives, context.seed)
-        logits, _ = context.teacher_logits(rows, report)
-        return TrainingRows(
-            lambda positions: workload.gather(rows[positions]),
-            workload.labels[rows],
-            logits,
-            options.max_positives,
-        )
 
-    def _retrain(
-        self,
-        module: CalibratedScorer,
-        rows: TrainingRows,
-        options: PruneOptions,
-        context: Context,
-        round_: int,
-        report: Report,
-    ) -> float:
-        for part in module.modules():
-            if isinstance(part, nn.Dropout):
-                part.p = 0.0  # a pruned network needs no further handicap
-        log = Trainer(
-            module.body,
-            rows,
-            SoftAndHardLabels(options.temperature, options.soft_weight),
-            TrainConfig(
-                epochs=options.epochs_per_round,
-                batch_rows=options.batch_rows,
-                learning_rate=options.learning_rate,
-                negatives_per_positive=options.negatives_per_positive,
-                average_decay=0.99,
-                bfloat16=True,
-                seed=context.seed + round_,
-            ),
-            report=lambda done, steps, loss: report(round_ * steps + done, options.rounds * steps),
-        ).fit()
-        return log.seconds
+def _part(report: Report, part: int, parts: int) -> Report:
+    """A report of one part of equal ones, told as a share of the whole."""
+    return lambda done, total: report(part * total + done, parts * total)
 
 
 def blocks_of(body: nn.Module) -> list[Block]:

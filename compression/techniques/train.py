@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from typing import Any, ClassVar
 
-import numpy as np
 from pydantic import Field
 
 from compression.techniques.base import Family, Options
@@ -16,9 +15,9 @@ from compression.techniques.candidate import Candidate, Template
 from compression.techniques.context import Context
 from compression.training.loop import TrainConfig, Trainer, TrainingLog
 from compression.training.objectives import HardLabels, Objective
+from compression.training.pool import training_pool
 from compression.training.rows import TrainingRows, pooled
-from compression.training.scoring import Report
-from compression.workloads.base import Rows, Workload
+from compression.training.scoring import Floats, Report
 
 
 class TrainOptions(Options):
@@ -35,20 +34,11 @@ class TrainOptions(Options):
     on 80,000 ended two points of average precision below twelve on all of them."""
 
 
-def training_pool(workload: Workload, negatives: int, seed: int) -> Rows:
-    """Every positive of the training window and drawn negatives, int64[m], in order."""
-    labels = workload.labels[workload.train]
-    positives, others = workload.train[labels], workload.train[~labels]
-    wanted = min(negatives, len(others))
-    drawn = np.random.default_rng(seed).choice(others, wanted, replace=False)
-    return np.sort(np.concatenate((positives, drawn)))
-
-
 def train_student(
     options: TrainOptions,
     context: Context,
     objective: Objective,
-    teacher_logits: np.ndarray[Any, np.dtype[np.float32]] | None,
+    teacher: Floats | None,
     report: Report,
 ) -> tuple[Candidate, TrainingLog]:
     """An untrained student, trained and recalibrated; the training's log beside it."""
@@ -57,9 +47,13 @@ def train_student(
     template = Template("student", student)
     module = template.build(workload)
     rows = training_pool(workload, options.pool_negatives, context.seed)
+    labels, head = workload.labels[rows], workload.head
+    scratch = context.scratch
     log = Trainer(
         module.body,
-        TrainingRows(pooled(workload.gather(rows)), workload.labels[rows], teacher_logits),
+        TrainingRows(
+            pooled(workload.gather(rows)), head.targets(labels), head.rare(labels), teacher
+        ),
         objective,
         TrainConfig(
             epochs=options.epochs,
@@ -69,6 +63,8 @@ def train_student(
             seed=context.seed,
         ),
         report=lambda done, steps, loss: report(done, steps),
+        checkpoint_path=None if scratch is None else scratch / "student.checkpoint.safetensors",
+        run={"student": template.options},
     ).fit()
     context.recalibrate(module, lambda done, rows: None)
     return Candidate(template, module), log
@@ -87,6 +83,8 @@ class Train:
     ) -> Candidate:
         """A student of the workload; the candidate given is not used."""
         started = time.perf_counter()
-        student, log = train_student(options, context, HardLabels(), None, report)
+        student, log = train_student(
+            options, context, HardLabels(context.workload.head), None, report
+        )
         notes = {"training_seconds": log.seconds, "rows_seen": log.rows_seen}
         return student.noted(notes, time.perf_counter() - started)

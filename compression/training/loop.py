@@ -72,7 +72,10 @@ def weights(model: nn.Module, tensors: dict[str, Tensor]) -> Iterator[None]:
 
 
 class Trainer:
-    """Trains `model` in place. With a `checkpoint_path` it can be interrupted and run again."""
+    """Trains `model` in place. With a `checkpoint_path` it can be interrupted and run again.
+
+    `after_step` sees the model after each step of the optimiser, e.g. to put masks back.
+    """
 
     def __init__(
         self,
@@ -85,10 +88,12 @@ class Trainer:
         report: Report = lambda done, steps, loss: None,
         checkpoint_path: Path | None = None,
         run: dict[str, Any] | None = None,
+        after_step: Callable[[nn.Module], None] | None = None,
     ) -> None:
         self.model, self.rows, self.objective, self.config = model, rows, objective, config
         self._evaluate, self._report = evaluate, report
         self._path = checkpoint_path
+        self._after_step = after_step
         self._run = {**(run or {}), "config": asdict(config)}
         with TRACING.step():
             self._optimiser = torch.optim.AdamW(
@@ -165,12 +170,14 @@ class Trainer:
         for group in self._optimiser.param_groups:
             group["lr"] = self.config.learning_rate * share
         with torch.autocast("cpu", torch.bfloat16, enabled=self.config.bfloat16):
-            logits = self.model(*batch.inputs)
-        loss = self.objective(logits.float(), batch)
+            raw = self.model(*batch.inputs)
+        loss = self.objective(raw.float(), batch)
         self._optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self._optimiser.step()
+        if self._after_step is not None:
+            self._after_step(self.model)
         self._updates += 1
         self._update_average()
         value = float(loss.detach())

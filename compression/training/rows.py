@@ -1,13 +1,14 @@
 """Rows to train on: gathered once, re-drawn every epoch.
 
-Fraud is rare. Each epoch takes every positive and a fresh draw of negatives (`per positive`), as
-teams do; recalibration undoes the down-sampling afterwards.
+Where positives are rare, each epoch takes all of them and a fresh draw of negatives (`per
+positive`), as teams do; recalibration undoes the down-sampling afterwards.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +21,7 @@ Inputs = Mapping[str, npt.NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Batch:
-    """What one optimiser step sees. `targets` are float32[n] labels, `teacher` logits or None."""
+    """What one optimiser step sees: targets as the head wants them, the teacher's raw outputs."""
 
     inputs: tuple[Tensor, ...]
     targets: Tensor
@@ -32,22 +33,26 @@ class TrainingRows:
     """A pool of rows. `gather` turns positions in the pool into inputs in the model's order."""
 
     gather: Callable[[npt.NDArray[np.int64]], Inputs]
-    labels: npt.NDArray[np.bool_]
-    teacher_logits: npt.NDArray[np.float32] | None = None
+    targets: npt.NDArray[Any]
+    """As the head wants them, batch first."""
+    rare: npt.NDArray[np.bool_]
+    """bool[n]: rows that every epoch takes, e.g. positives; of the others it draws some."""
+    teacher: npt.NDArray[np.float32] | None = None
+    """The teacher's raw outputs, batch first."""
     max_positives: int | None = None
-    """Bound on the positives of one epoch, for quick runs; None takes all."""
+    """Bound on the rare rows of one epoch, for quick runs; None takes all."""
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.rare)
 
     def epoch(
         self, generator: np.random.Generator, negatives_per_positive: float
     ) -> npt.NDArray[np.int64]:
         """Positions of one epoch in random order: all positives and a draw of negatives."""
-        positives = np.flatnonzero(self.labels)
+        positives = np.flatnonzero(self.rare)
         if self.max_positives is not None and self.max_positives < len(positives):
             positives = generator.choice(positives, self.max_positives, replace=False)
-        negatives = np.flatnonzero(~self.labels)
+        negatives = np.flatnonzero(~self.rare)
         wanted = min(len(negatives), int(len(positives) * negatives_per_positive))
         drawn = generator.choice(negatives, wanted, replace=False)
         return generator.permutation(np.concatenate((positives, drawn)))
@@ -57,9 +62,8 @@ class TrainingRows:
         for start in range(0, len(positions) - rows + 1, rows):
             chosen = positions[start : start + rows]
             inputs = tuple(torch.from_numpy(array) for array in self.gather(chosen).values())
-            targets = torch.from_numpy(self.labels[chosen].astype(np.float32))
-            teacher = self.teacher_logits
-            soft = None if teacher is None else torch.from_numpy(teacher[chosen])
+            targets = torch.from_numpy(self.targets[chosen])
+            soft = None if self.teacher is None else torch.from_numpy(self.teacher[chosen])
             yield Batch(inputs, targets, soft)
 
 

@@ -31,27 +31,27 @@ def in_chunks(
     chunk_rows: int = 128,
     report: Report = nothing,
 ) -> Floats:
-    """float32[len(rows)]: `score` of each chunk's inputs; `report(done, all)` after each.
+    """float32[len(rows), …]: `score` of each chunk's inputs; `report(done, all)` after each.
 
     Several chunks at once on one core each, rather than one chunk on several: where another
     process holds a core, threads that must meet after every operation wait for the slowest.
     """
-    out = np.empty(len(rows), np.float32)
+    if not len(rows):
+        return np.empty(0, np.float32)
 
-    def one(start: int) -> int:
-        chosen = rows[start : start + chunk_rows]
-        out[start : start + len(chosen)] = score(gather(chosen))
-        return len(chosen)
+    def one(start: int) -> Floats:
+        return score(gather(rows[start : start + chunk_rows]))
 
-    done = 0
+    chunks, done = [], 0
     with ThreadPoolExecutor(workers, "score", torch.set_num_threads, (1,)) as pool:
-        for count in pool.map(one, range(0, len(rows), chunk_rows)):
-            done += count
+        for chunk in pool.map(one, range(0, len(rows), chunk_rows)):
+            chunks.append(chunk)
+            done += len(chunk)
             report(done, len(rows))
-    return out
+    return np.concatenate(chunks)
 
 
-def logits_of(
+def outputs_of(
     model: nn.Module,
     gather: Gather,
     rows: Rows,
@@ -60,7 +60,7 @@ def logits_of(
     workers: int = 1,
     report: Report = nothing,
 ) -> Floats:
-    """Output of a PyTorch model for each of rows, float32[len(rows)]."""
+    """Output of a PyTorch model for each of rows, float32[len(rows), …]."""
     model.eval()
 
     def score(inputs: Inputs) -> Floats:

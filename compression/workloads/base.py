@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-from compression.models.transformer import CalibratedScorer
+from compression.heads import Head
+from compression.models.scorer import Scorer
 from compression.store.manifest import TensorSpec
 from compression.training.rows import Inputs
 
@@ -28,8 +29,10 @@ class Workload(Protocol):
     outputs: tuple[TensorSpec, ...]
     routing_key: str
     """Request parameter that carries the key of `groups`, e.g. customer_id."""
-    labels: npt.NDArray[np.bool_]
-    """bool[n]: what the model is to find."""
+    head: Head
+    """What the model's output means."""
+    labels: npt.NDArray[Any]
+    """What the model is to say, one for each row, as the head defines it: bool[n] for binary."""
     groups: npt.NDArray[np.int32]
     """int32[n]: who a row belongs to; the unit of bootstrap and of sticky routing."""
     days: npt.NDArray[np.int32]
@@ -65,7 +68,7 @@ class Workload(Protocol):
         """Folder that may hold teacher logits computed when the original was trained."""
         ...
 
-    def original(self) -> CalibratedScorer:
+    def original(self) -> Scorer:
         """The trained original, in eval mode, and its decision threshold."""
         ...
 

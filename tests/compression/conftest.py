@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from compression.techniques.candidate import Candidate, Template
-from compression.techniques.context import Context, all_or_drawn
+from compression.techniques.context import Context
 from compression.training.loop import TrainConfig
 from compression.workloads.fraud import training
 from compression.workloads.fraud.config import FraudConfig
@@ -19,6 +19,7 @@ from compression.workloads.fraud.features import FraudFeatures
 from compression.workloads.fraud.simulator import SimulatorConfig, simulate
 from compression.workloads.fraud.transactions import Transactions
 from compression.workloads.fraud.workload import FraudWorkload
+from compression.workloads.windows import all_or_drawn
 
 TINY_SIZES = {"width": 16, "layers": 2, "heads": 4, "feed_forward": 32, "dropout": 0.1}
 TINY_TRAINING = TrainConfig(

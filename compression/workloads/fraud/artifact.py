@@ -15,11 +15,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from compression.errors import DataError
-from compression.models.transformer import (
-    CalibratedScorer,
-    TransactionTransformer,
-    TransformerConfig,
-)
+from compression.models.scorer import CalibratedScorer, Scorer
+from compression.models.transformer import TransactionTransformer, TransformerConfig
 
 WEIGHTS = "model.safetensors"
 RECORD = "training.json"
@@ -73,7 +70,7 @@ def load_record(folder: Path) -> OriginalRecord:
         raise DataError(f"{path} is not a record of a trained original: {error}") from error
 
 
-def load_original(folder: Path) -> CalibratedScorer:
+def load_original(folder: Path) -> Scorer:
     """The trained, recalibrated original in eval mode."""
     record = load_record(folder)
     try:

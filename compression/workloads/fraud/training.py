@@ -17,15 +17,17 @@ from compression.quality.calibration import best_f1_threshold, fit_platt
 from compression.quality.metrics import average_precision
 from compression.quality.sampling import Sample
 from compression.recipe import load_recipe
-from compression.techniques.context import Context, WeightedRows
-from compression.techniques.train import TrainOptions, training_pool
+from compression.techniques.context import Context
+from compression.techniques.train import TrainOptions
 from compression.training.loop import Evaluate, TrainConfig, Trainer, TrainingLog
 from compression.training.objectives import HardLabels
+from compression.training.pool import training_pool
 from compression.training.rows import TrainingRows
-from compression.training.scoring import logits_of
+from compression.training.scoring import outputs_of
 from compression.workloads.fraud.artifact import OriginalRecord, save_original
 from compression.workloads.fraud.config import FraudConfig
 from compression.workloads.fraud.workload import FraudWorkload
+from compression.workloads.windows import WeightedRows
 
 ORIGINAL_SIZES = {"width": 256, "layers": 4, "heads": 8, "feed_forward": 1024, "dropout": 0.1}
 ORIGINAL_TRAINING = TrainConfig(
@@ -61,7 +63,7 @@ def train_original(
     labels = workload.labels[rows]
 
     def evaluate(candidate: nn.Module) -> float:
-        logits = logits_of(candidate, workload.gather, rows, bfloat16=config.bfloat16)
+        logits = outputs_of(candidate, workload.gather, rows, bfloat16=config.bfloat16)
         quality = average_precision(labels, logits, sample.weights)
         console.print(f"validation average precision {quality:.4f}")
         return quality
@@ -69,7 +71,7 @@ def train_original(
     with bar("training the original") as advance:
         log = _fit(workload, model, config, evaluate, work, advance)
     with bar("recalibrating") as advance:
-        logits = logits_of(model, workload.gather, rows, report=advance)
+        logits = outputs_of(model, workload.gather, rows, report=advance)
     record = _record(workload, config, log, logits, labels, sample.weights, model)
     save_original(folder, model, record)
     return record
@@ -84,11 +86,14 @@ def _fit(
     advance: Advance,
 ) -> TrainingLog:
     train = workload.train
-    pool = TrainingRows(lambda positions: workload.gather(train[positions]), workload.labels[train])
+    labels, head = workload.labels[train], workload.head
+    pool = TrainingRows(
+        lambda positions: workload.gather(train[positions]), head.targets(labels), head.rare(labels)
+    )
     return Trainer(
         model,
         pool,
-        HardLabels(),
+        HardLabels(head),
         config,
         evaluate=evaluate,
         report=lambda done, steps, loss: advance(done, steps),
@@ -152,4 +157,4 @@ def score_pool(workload: FraudWorkload, folder: Path, seed: int) -> None:
     rows = training_pool(workload, TrainOptions().pool_negatives, seed)
     validation = WeightedRows(workload.validation[:0], np.empty(0))
     with bar("scoring the distillation pool") as advance:
-        Context(workload, seed, folder, validation).teacher_logits(rows, advance)
+        Context(workload, seed, folder, validation).teacher_outputs(rows, advance)

@@ -12,11 +12,9 @@ import numpy.typing as npt
 import torch
 
 from compression.errors import RecipeError
-from compression.models.transformer import (
-    CalibratedScorer,
-    TransactionTransformer,
-    TransformerConfig,
-)
+from compression.heads import Binary, Head
+from compression.models.scorer import Scorer
+from compression.models.transformer import TransactionTransformer, TransformerConfig
 from compression.store.manifest import TensorSpec
 from compression.training.rows import Inputs
 from compression.workloads.base import Rows
@@ -46,6 +44,7 @@ class FraudWorkload:
 
     name = "fraud"
     routing_key = "customer_id"
+    head: Head = Binary()
 
     def __init__(self, config: FraudConfig) -> None:
         self.config = config
@@ -124,7 +123,7 @@ class FraudWorkload:
         """The original's folder: it may hold teacher logits, too."""
         return self.config.original
 
-    def original(self) -> CalibratedScorer:
+    def original(self) -> Scorer:
         """The trained original."""
         scorer = load_original(self.config.original)
         architecture = self.original_record.architecture

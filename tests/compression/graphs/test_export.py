@@ -11,6 +11,7 @@ import torch
 
 from compression.graphs.export import to_onnx, to_program
 from compression.graphs.session import open_session, run
+from compression.models.scorer import Scorer
 from compression.store.archive import check_program_archive
 from compression.training.scoring import Floats
 from compression.workloads.fraud.workload import FraudWorkload
@@ -97,7 +98,7 @@ def test_exporting_is_quiet_and_in_eval_mode(capfd: pytest.CaptureFixture[str]) 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            graph = to_onnx(Drops().train(), inputs, "y")
+            graph = to_onnx(Scorer(Drops()).train(), inputs, "y")
         assert logger.level == logging.INFO, "left as it was"
     finally:
         logger.setLevel(logging.NOTSET)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from compression.graphs.export import to_onnx
 from compression.graphs.inspect import flops_per_row, integer_kernels
+from compression.models.scorer import Scorer
 from compression.models.transformer import Attention
 from tests.support.store import make_onnx
 
@@ -26,14 +27,14 @@ class SelfAttention(nn.Module):
 
 
 def test_flops_of_a_linear_layer_are_those_of_one_row() -> None:
-    graph = to_onnx(nn.Linear(7, 5), {"x": np.zeros((3, 7), np.float32)}, "y")
+    graph = to_onnx(Scorer(nn.Linear(7, 5)), {"x": np.zeros((3, 7), np.float32)}, "y")
     assert flops_per_row(graph) == 2 * 7 * 5
 
 
 @pytest.mark.parametrize(("tokens", "width", "heads"), [(9, 8, 2)])
 def test_flops_of_an_attention_block(tokens: int, width: int, heads: int) -> None:
     example = {"tokens": np.zeros((3, tokens, width), np.float32)}
-    graph = to_onnx(SelfAttention(width, heads), example, "y")
+    graph = to_onnx(Scorer(SelfAttention(width, heads)), example, "y")
     projections = 4 * 2 * tokens * width * width
     products = 2 * 2 * heads * tokens * tokens * (width // heads)
     assert flops_per_row(graph) == projections + products

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from compression.models.resize import head_counts, resize_to
-from compression.models.transformer import Attention, CalibratedScorer
+from compression.models.scorer import Scorer
+from compression.models.transformer import Attention
 from compression.techniques.candidate import parameter_count
 from compression.techniques.context import Context
 from compression.techniques.prune import remove_structures
@@ -15,7 +16,7 @@ from compression.workloads.fraud.workload import FraudWorkload
 
 
 @pytest.fixture
-def pruned(tiny_workload: FraudWorkload, shared_context: Context) -> CalibratedScorer:
+def pruned(tiny_workload: FraudWorkload, shared_context: Context) -> Scorer:
     """Half of the heads and of the hidden units are gone."""
     module = copy.deepcopy(tiny_workload.original())
     remove_structures(module.body, 2, 16, shared_context)
@@ -23,7 +24,7 @@ def pruned(tiny_workload: FraudWorkload, shared_context: Context) -> CalibratedS
 
 
 def test_a_pruned_module_is_rebuilt_from_its_weights(
-    tiny_workload: FraudWorkload, pruned: CalibratedScorer
+    tiny_workload: FraudWorkload, pruned: Scorer
 ) -> None:
     fresh = tiny_workload.original()
     assert parameter_count(pruned) < parameter_count(fresh)

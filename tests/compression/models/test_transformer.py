@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from compression.models.scorer import CalibratedScorer
 from compression.models.transformer import (
     Attention,
     Block,
-    CalibratedScorer,
     Standardise,
     TransactionTransformer,
     TransformerConfig,

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from compression.techniques.candidate import Candidate
-from compression.techniques.context import Context, all_or_drawn
-from compression.training.scoring import logits_of
+from compression.techniques.context import Context
+from compression.training.scoring import outputs_of
 from compression.workloads.fraud.workload import FraudWorkload
+from compression.workloads.windows import all_or_drawn
 from tests.compression.techniques.reports import Reports
 
 
@@ -37,11 +38,11 @@ def test_a_whole_window_weighs_one_a_row(
 def test_teacher_logits_are_the_original_s_and_are_computed_once(context: Context) -> None:
     workload, rows = context.workload, context.workload.train[:300]
     first, second = Reports(), Reports()
-    logits, seconds = context.teacher_logits(rows, first)
-    exact = logits_of(workload.original().body, workload.gather, rows)
+    logits, seconds = context.teacher_outputs(rows, first)
+    exact = outputs_of(workload.original().body, workload.gather, rows)
     np.testing.assert_allclose(logits, exact, atol=0.1)
     assert first.calls[-1] == (300, 300)
-    cached, cached_seconds = context.teacher_logits(rows, second)
+    cached, cached_seconds = context.teacher_outputs(rows, second)
     np.testing.assert_array_equal(cached, logits)
     assert cached_seconds == seconds
     assert second.calls == []
@@ -49,8 +50,8 @@ def test_teacher_logits_are_the_original_s_and_are_computed_once(context: Contex
 
 def test_teacher_logits_belong_to_their_rows(context: Context) -> None:
     rows = context.workload.train[:20]
-    logits, _ = context.teacher_logits(rows, Reports())
-    other, _ = context.teacher_logits(rows[::-1].copy(), Reports())
+    logits, _ = context.teacher_outputs(rows, Reports())
+    other, _ = context.teacher_outputs(rows[::-1].copy(), Reports())
     np.testing.assert_allclose(other[::-1], logits, atol=0.1)
     assert len(list(context.work.iterdir())) == 2
 
@@ -66,9 +67,9 @@ def test_an_interrupted_cache_is_computed_again(
     with monkeypatch.context() as patch:
         patch.setattr("os.replace", kill)
         with pytest.raises(KeyboardInterrupt):
-            context.teacher_logits(rows, Reports())
+            context.teacher_outputs(rows, Reports())
     assert list(context.work.iterdir()) == []
-    logits, _ = context.teacher_logits(rows, Reports())
+    logits, _ = context.teacher_outputs(rows, Reports())
     assert len(logits) == 20
 
 
@@ -84,7 +85,7 @@ def test_recalibration_weighs_rows(context: Context, tiny_workload: FraudWorkloa
     scores = []
     for negatives in (None, 500):
         rows = all_or_drawn(tiny_workload, tiny_workload.validation, negatives, seed=0)
-        module.slope.fill_(1.0)
+        module.get_buffer("slope").fill_(1.0)
         replace(context, validation=rows).recalibrate(module, Reports())
         with torch.inference_mode():
             inputs = tiny_workload.gather(tiny_workload.validation).values()

@@ -3,26 +3,31 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from compression.models.transformer import CalibratedScorer
+from compression.models.scorer import Scorer
 from compression.techniques.candidate import Candidate, parameter_count
 from compression.techniques.context import Context
 from compression.techniques.distill import Distill, DistillOptions
-from compression.techniques.train import training_pool
 from compression.training.objectives import SoftAndHardLabels
+from compression.training.pool import training_pool
 from compression.training.rows import TrainingRows, pooled
 from tests.compression.techniques.conftest import TRAINING
 from tests.compression.techniques.reports import Reports
 
 
-def _loss(module: CalibratedScorer, context: Context) -> float:
+def _loss(module: Scorer, context: Context) -> float:
     """Of the distillation itself, on rows it trained on."""
     workload = context.workload
     pool = training_pool(workload, 2_000, 0)
-    logits, _ = context.teacher_logits(pool, lambda done, rows: None)
-    rows = TrainingRows(pooled(workload.gather(pool)), workload.labels[pool], logits)
+    logits, _ = context.teacher_outputs(pool, lambda done, rows: None)
+    rows = TrainingRows(
+        pooled(workload.gather(pool)),
+        workload.head.targets(workload.labels[pool]),
+        workload.labels[pool],
+        logits,
+    )
     (batch,) = rows.batches(np.arange(len(pool)), len(pool))
     with torch.inference_mode():
-        return float(SoftAndHardLabels(2.0, 0.5)(module.body(*batch.inputs), batch))
+        return float(SoftAndHardLabels(workload.head, 2.0, 0.5)(module.body(*batch.inputs), batch))
 
 
 def test_the_student_learns_from_its_teacher(distilled: Candidate, shared_context: Context) -> None:
@@ -56,7 +61,7 @@ def test_the_student_is_recalibrated_on_validation_rows(
     inputs = [torch.from_numpy(array) for array in workload.gather(rows).values()]
     with torch.inference_mode():
         scores = distilled.module(*inputs).numpy()
-    assert float(distilled.module.slope) != 1.0
+    assert float(distilled.module.get_buffer("slope")) != 1.0
     assert abs(scores.mean() - workload.labels[rows].mean()) < 0.01
 
 

@@ -14,7 +14,7 @@ from compression.models.transformer import Attention, TransactionTransformer
 from compression.techniques.candidate import Candidate, parameter_count
 from compression.techniques.context import Context
 from compression.techniques.prune import PruneOptions, blocks_of, remove_structures
-from compression.training.scoring import logits_of
+from compression.training.scoring import outputs_of
 from compression.workloads.fraud.workload import FraudWorkload
 
 
@@ -64,7 +64,7 @@ def test_a_pruned_network_still_ranks(
     candidate: Candidate, pruned: Candidate, tiny_workload: FraudWorkload
 ) -> None:
     rows = tiny_workload.validation
-    scores = logits_of(pruned.module, tiny_workload.gather, rows)
+    scores = outputs_of(pruned.module, tiny_workload.gather, rows)
     assert np.isfinite(scores).all()
     assert ((scores > 0) & (scores < 1)).all()
     labels = tiny_workload.labels[rows]
@@ -76,7 +76,7 @@ def test_a_pruned_network_exports_and_costs_less(
 ) -> None:
     workload, graph = shared_context.workload, shared_context.float_graph(pruned.module)
     rows = workload.test[:40]
-    expected = logits_of(pruned.module, workload.gather, rows)
+    expected = outputs_of(pruned.module, workload.gather, rows)
     np.testing.assert_allclose(
         scores_of(graph, workload.gather, rows, workers=1), expected, atol=1e-4
     )

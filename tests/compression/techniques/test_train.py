@@ -4,8 +4,8 @@ import numpy as np
 import torch
 
 from compression.techniques.candidate import Candidate
-from compression.techniques.train import training_pool
-from compression.training.scoring import logits_of
+from compression.training.pool import training_pool
+from compression.training.scoring import outputs_of
 from compression.workloads.fraud.workload import FraudWorkload
 
 
@@ -26,7 +26,7 @@ def test_the_twin_learns(alone: Candidate, tiny_workload: FraudWorkload) -> None
     apart = [
         float(scores[labels].mean() - scores[~labels].mean())
         for scores in (
-            logits_of(module.body, tiny_workload.gather, rows)
+            outputs_of(module.body, tiny_workload.gather, rows)
             for module in (untrained, alone.module)
         )
     ]

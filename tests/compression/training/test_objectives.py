@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from compression.errors import TrainingError
+from compression.heads import Binary
 from compression.training.objectives import HardLabels, SoftAndHardLabels
 from compression.training.rows import Batch
 
@@ -32,7 +33,7 @@ HARD = _mean([_cross_entropy(x, y) for x, y in zip(LOGITS.tolist(), TARGETS.toli
 
 
 def test_hard_labels_are_the_mean_cross_entropy() -> None:
-    assert float(HardLabels()(LOGITS, _batch(None))) == pytest.approx(HARD, rel=1e-5)
+    assert float(HardLabels(Binary())(LOGITS, _batch(None))) == pytest.approx(HARD, rel=1e-5)
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0, 4.0])
@@ -41,22 +42,22 @@ def test_soft_labels_are_the_teacher_s_at_a_temperature(temperature: float) -> N
     soft = _mean(
         [_cross_entropy(x / temperature, 1 / (1 + math.exp(-t / temperature))) for x, t in pairs]
     )
-    loss = float(SoftAndHardLabels(temperature, 0.3)(LOGITS, _batch()))
+    loss = float(SoftAndHardLabels(Binary(), temperature, 0.3)(LOGITS, _batch()))
     assert loss == pytest.approx(0.3 * temperature**2 * soft + 0.7 * HARD, rel=1e-5)
 
 
 def test_no_soft_weight_is_hard_labels() -> None:
-    loss = SoftAndHardLabels(2.0, 0.0)(LOGITS, _batch())
+    loss = SoftAndHardLabels(Binary(), 2.0, 0.0)(LOGITS, _batch())
     assert float(loss) == pytest.approx(HARD, rel=1e-5)
 
 
 def test_the_soft_part_is_least_where_the_student_is_the_teacher() -> None:
     student = TEACHER.clone().requires_grad_(True)
-    SoftAndHardLabels(3.0, 1.0)(student, _batch()).backward()  # type: ignore[no-untyped-call]
+    SoftAndHardLabels(Binary(), 3.0, 1.0)(student, _batch()).backward()  # type: ignore[no-untyped-call]
     assert student.grad is not None
     torch.testing.assert_close(student.grad, torch.zeros(3), atol=1e-6, rtol=0)
 
 
 def test_without_a_teacher_there_is_nothing_to_distil() -> None:
-    with pytest.raises(TrainingError, match="teacher's logits on every training row"):
-        SoftAndHardLabels()(LOGITS, _batch(None))
+    with pytest.raises(TrainingError, match="teacher's outputs on every training row"):
+        SoftAndHardLabels(Binary())(LOGITS, _batch(None))

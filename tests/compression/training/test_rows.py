@@ -14,14 +14,15 @@ def _rows(**changes: object) -> TrainingRows:
     labels[::10] = True
     x = np.arange(200, dtype=np.float32).reshape(100, 2)
     y = np.arange(100, dtype=np.float32)
-    return TrainingRows(pooled({"x": x, "y": y}), labels, **changes)  # type: ignore[arg-type]
+    targets = labels.astype(np.float32)
+    return TrainingRows(pooled({"x": x, "y": y}), targets, labels, **changes)  # type: ignore[arg-type]
 
 
 def test_an_epoch_takes_every_positive_and_draws_negatives() -> None:
     rows = _rows()
     positions = rows.epoch(np.random.default_rng(SEED), 2.5)
     assert len(positions) == len(set(positions)) == 10 + 25
-    assert set(np.flatnonzero(rows.labels)) <= set(positions)
+    assert set(np.flatnonzero(rows.rare)) <= set(positions)
 
 
 def test_epochs_draw_other_negatives_in_another_order() -> None:
@@ -40,12 +41,12 @@ def test_negatives_end_where_there_are_no_more() -> None:
 def test_quick_runs_bound_the_positives(bound: int | None, positives: int) -> None:
     rows = _rows(max_positives=bound)
     positions = rows.epoch(np.random.default_rng(SEED), 1)
-    assert rows.labels[positions].sum() == positives
+    assert rows.rare[positions].sum() == positives
     assert len(positions) == 2 * positives
 
 
 def test_batches_keep_inputs_labels_and_teacher_together() -> None:
-    rows = _rows(teacher_logits=np.arange(100, dtype=np.float32) * 10)
+    rows = _rows(teacher=np.arange(100, dtype=np.float32) * 10)
     positions = rows.epoch(np.random.default_rng(SEED), 3)
     batches = list(rows.batches(positions, 8))
     assert len(batches) == 5, "40 rows are five batches of 8"
@@ -54,7 +55,7 @@ def test_batches_keep_inputs_labels_and_teacher_together() -> None:
         x, y = batch.inputs
         np.testing.assert_array_equal(x.numpy()[:, 0], 2 * chosen)
         np.testing.assert_array_equal(y.numpy(), chosen)
-        np.testing.assert_array_equal(batch.targets.numpy(), rows.labels[chosen])
+        np.testing.assert_array_equal(batch.targets.numpy(), rows.targets[chosen])
         assert batch.teacher is not None
         np.testing.assert_array_equal(batch.teacher.numpy(), 10 * chosen)
 

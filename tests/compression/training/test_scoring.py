@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from compression.training.rows import Inputs
-from compression.training.scoring import Rows, in_chunks, logits_of
+from compression.training.scoring import Rows, in_chunks, outputs_of
 from tests.compression.training.toy import Toy
 
 X = np.random.default_rng(0).normal(size=(300, 4)).astype(np.float32)
@@ -51,7 +51,7 @@ def test_a_failing_chunk_fails_the_whole() -> None:
 def test_logits_are_the_module_s_in_eval_mode(bfloat16: bool) -> None:
     torch.manual_seed(0)
     toy, rows = Toy().train(), np.arange(300)
-    given = logits_of(toy, _gather, rows, bfloat16=bfloat16, workers=2)
+    given = outputs_of(toy, _gather, rows, bfloat16=bfloat16, workers=2)
     with torch.inference_mode():
         expected = toy.eval()(torch.from_numpy(X)).numpy()
     assert given.dtype == np.float32

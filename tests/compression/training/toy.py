@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from compression.heads import Binary
 from compression.training.loop import Evaluate, TrainConfig, Trainer
 from compression.training.objectives import HardLabels
 from compression.training.rows import TrainingRows, pooled
@@ -41,7 +42,7 @@ def toy_rows(rows: int = 400, *, bad: bool = False) -> TrainingRows:
     labels = x[:, 0] + 0.3 * x[:, 1] > 0.9
     if bad:
         x[::7, 2] = np.nan
-    return TrainingRows(pooled({"x": x}), labels)
+    return TrainingRows(pooled({"x": x}), labels.astype(np.float32), labels)
 
 
 def toy_trainer(
@@ -58,7 +59,7 @@ def toy_trainer(
     return Trainer(
         Toy(),
         rows or toy_rows(),
-        HardLabels(),
+        HardLabels(Binary()),
         config,
         evaluate=evaluate,
         checkpoint_path=path,

@@ -11,13 +11,15 @@ import yaml
 from compression.__main__ import main
 from compression.errors import TrainingError
 from compression.quality.metrics import average_precision
-from compression.techniques.context import Context, all_or_drawn
-from compression.techniques.train import TrainOptions, training_pool
-from compression.training.scoring import logits_of
+from compression.techniques.context import Context
+from compression.techniques.train import TrainOptions
+from compression.training.pool import training_pool
+from compression.training.scoring import outputs_of
 from compression.workloads.fraud import training
 from compression.workloads.fraud.artifact import load_record
 from compression.workloads.fraud.training import choosing_sample, score_pool, train_original
 from compression.workloads.fraud.workload import FraudWorkload
+from compression.workloads.windows import all_or_drawn
 from tests.compression.conftest import TINY_SIZES, TINY_TRAINING
 
 
@@ -41,7 +43,7 @@ def test_scores_are_calibrated_and_the_threshold_is_one_of_them(
     tiny_workload: FraudWorkload,
 ) -> None:
     rows = tiny_workload.validation
-    scores = logits_of(tiny_workload.original(), tiny_workload.gather, rows)
+    scores = outputs_of(tiny_workload.original(), tiny_workload.gather, rows)
     share = tiny_workload.labels[rows].mean()
     assert scores.mean() == pytest.approx(share, rel=0.05)
     assert np.abs(scores - tiny_workload.decision_threshold).min() < 1e-5
@@ -109,7 +111,7 @@ def test_the_pool_s_teacher_logits_ship_beside_the_original(
     rows = all_or_drawn(workload, workload.validation, None, 0)
     context = Context(workload, 0, tmp_path / "work", rows)
     pool = training_pool(workload, 100, 0)
-    logits, seconds = context.teacher_logits(pool, lambda done, total: pytest.fail("computed"))
+    logits, seconds = context.teacher_outputs(pool, lambda done, total: pytest.fail("computed"))
     assert written.name.startswith("teacher-")
     assert len(logits) == len(pool)
     assert seconds > 0

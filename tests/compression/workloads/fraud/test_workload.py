@@ -95,7 +95,7 @@ def test_the_original_is_the_trained_one_in_eval_mode(tiny_workload: FraudWorklo
     original, record = tiny_workload.original(), tiny_workload.original_record
     assert not original.training
     assert parameter_count(original) == record.parameters
-    assert float(original.slope) == pytest.approx(record.calibration_slope)
+    assert float(original.get_buffer("slope")) == pytest.approx(record.calibration_slope)
     assert tiny_workload.decision_threshold == record.decision_threshold
     assert tiny_workload.shipped == tiny_workload.config.original
 

@@ -1,0 +1,68 @@
+"""What is published: a body that gives raw outputs, and what turns them into the model's outputs.
+
+The finishing part is small (a probability, a softmax, a unit length) and belongs to the head of
+the workload, see `compression.heads`. Techniques work on `body` and leave the rest alone.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class Scorer(nn.Module):
+    """Base: `forward(*inputs)` is `finish(body(*inputs))`."""
+
+    def __init__(self, body: nn.Module) -> None:
+        super().__init__()
+        self.body = body
+
+    def finish(self, raw: Tensor) -> Tensor:
+        """Raw outputs float32[n, …] → published outputs; here, the same."""
+        return raw
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Same inputs as the body → outputs float32[n, …]."""
+        return self.finish(self.body(*inputs))
+
+
+class CalibratedScorer(Scorer):
+    """A logit, recalibrated (Platt) into a probability.
+
+    `slope` and `intercept` undo negative down-sampling; they are fitted on validation rows.
+    """
+
+    slope: Tensor
+    intercept: Tensor
+
+    def __init__(self, body: nn.Module, slope: float = 1.0, intercept: float = 0.0) -> None:
+        super().__init__(body)
+        self.register_buffer("slope", torch.tensor(slope, dtype=torch.float32))
+        self.register_buffer("intercept", torch.tensor(intercept, dtype=torch.float32))
+
+    def finish(self, raw: Tensor) -> Tensor:
+        """Logit float32[n] → score float32[n] in (0, 1)."""
+        return torch.sigmoid(raw * self.slope + self.intercept)
+
+
+class ClassScorer(Scorer):
+    """Logits of classes → probabilities, at a temperature fitted on validation rows."""
+
+    temperature: Tensor
+
+    def __init__(self, body: nn.Module) -> None:
+        super().__init__(body)
+        self.register_buffer("temperature", torch.tensor(1.0))
+
+    def finish(self, raw: Tensor) -> Tensor:
+        """Logits float32[n, c] → probabilities float32[n, c]."""
+        return torch.softmax(raw / self.temperature, dim=1)
+
+
+class UnitScorer(Scorer):
+    """A vector → the same of length 1, so that a dot product is a cosine."""
+
+    def finish(self, raw: Tensor) -> Tensor:
+        """float32[n, d] → float32[n, d]."""
+        return functional.normalize(raw, dim=1)
