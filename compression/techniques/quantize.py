@@ -114,11 +114,14 @@ class Quantize:
 
 
 def _shared(prepared: Path, options: QuantizeOptions) -> dict[str, Any]:
-    nodes = onnx.load(prepared).graph.node
-    products = [node.name for node in nodes if node.op_type in QUANTIZED_OPS]
+    graph = onnx.load(prepared).graph
+    products = [node for node in graph.node if node.op_type in QUANTIZED_OPS]
+    # A stack of matrices per channel is more than ONNX Runtime's integer product takes.
+    stacks = {tensor.name for tensor in graph.initializer if len(tensor.dims) > 2}
+    stacked = [node.name for node in products if stacks & set(node.input)]
     return {
         "op_types_to_quantize": QUANTIZED_OPS,
-        "nodes_to_exclude": products[-1:],
+        "nodes_to_exclude": [*stacked, products[-1].name] if products else [],
         "per_channel": options.per_channel,
         "reduce_range": options.reduce_range,
         "weight_type": QuantType.QInt8,

@@ -31,17 +31,30 @@ class FraudConfig(BaseModel):
 
 
 class StudentConfig(BaseModel):
-    """Sizes of a student, a transformer like the original; unknown keys are errors."""
+    """A student's architecture and sizes; unknown keys are errors.
+
+    `transformer` is one like the original. `reader` reads the history with one question a hop,
+    see `compression.models.reader`; `head_width` and `recent_rows` are its own.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    architecture: Literal["transformer", "reader"] = "transformer"
     width: PositiveInt = 64
     layers: PositiveInt = 1
+    """Blocks of the transformer, hops of the reader."""
     heads: PositiveInt = 4
     feed_forward: PositiveInt = 128
+    head_width: PositiveInt = 16
+    recent_rows: int = Field(default=8, ge=0)
+    """Last rows of the history that stand beside the transaction as they are."""
 
     @model_validator(mode="after")
-    def _whole_heads(self) -> StudentConfig:
-        if self.width % self.heads:
-            raise ValueError(f"width {self.width} must be a multiple of heads {self.heads}")
+    def _fits_its_architecture(self) -> StudentConfig:
+        if self.architecture == "transformer":
+            if self.width % self.heads:
+                raise ValueError(f"width {self.width} must be a multiple of heads {self.heads}")
+            foreign = {"head_width", "recent_rows"} & self.model_fields_set
+            if foreign:
+                raise ValueError(f"{', '.join(sorted(foreign))}: of the reader, not a transformer")
         return self

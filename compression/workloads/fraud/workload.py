@@ -13,6 +13,7 @@ import torch
 
 from compression.errors import RecipeError
 from compression.heads import Binary, Head
+from compression.models.reader import HistoryReader, ReaderConfig
 from compression.models.scorer import Scorer
 from compression.models.transformer import TransactionTransformer, TransformerConfig
 from compression.store.manifest import TensorSpec
@@ -151,16 +152,37 @@ class FraudWorkload:
                 **sizes,
             )
         )
+        self._fit_inputs(model, seed)
+        return model
+
+    def _fit_inputs(self, model: TransactionTransformer | HistoryReader, seed: int) -> None:
         generator = np.random.default_rng(seed)
         rows = generator.choice(self.train, min(STANDARDISE_ROWS, len(self.train)), replace=False)
         model.fit_inputs(*(torch.from_numpy(array) for array in self.gather(rows).values()))
-        return model
 
-    def student(self, options: dict[str, Any]) -> TransactionTransformer:
-        """A small transformer; options: those of `StudentConfig`, and a seed."""
+    def student(self, options: dict[str, Any]) -> TransactionTransformer | HistoryReader:
+        """A small model; options: those of `StudentConfig`, and a seed."""
         sizes = {**options}
         seed = int(sizes.pop("seed", 0))
-        return self.transformer(StudentConfig.model_validate(sizes).model_dump(), seed)
+        config = StudentConfig.model_validate(sizes)
+        shared = {name: getattr(config, name) for name in ("width", "heads", "feed_forward")}
+        if config.architecture == "transformer":
+            return self.transformer({**shared, "layers": config.layers}, seed)
+        k = self.config.history_length
+        torch.manual_seed(seed)
+        reader = HistoryReader(
+            ReaderConfig(
+                transaction_features=len(TRANSACTION_FEATURES),
+                history_features=len(HISTORY_FEATURES),
+                history_length=k,
+                head_width=config.head_width,
+                hops=config.layers,
+                recent_rows=min(k, config.recent_rows),
+                **shared,
+            )
+        )
+        self._fit_inputs(reader, seed)
+        return reader
 
     def baseline_scores(self, rows: Rows, seed: int) -> npt.NDArray[np.float32]:
         """Gradient boosting on the 20 inputs and the flattened recent history."""

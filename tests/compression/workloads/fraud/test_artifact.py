@@ -29,7 +29,8 @@ def folder(tiny_original: Path, tmp_path: Path) -> Path:
 def test_an_original_reads_back_as_it_was_saved(
     tiny_workload: FraudWorkload, tmp_path: Path
 ) -> None:
-    body = tiny_workload.student({"width": 8, "heads": 2})
+    sizes = {"width": 8, "layers": 1, "heads": 2, "feed_forward": 16}
+    body = tiny_workload.transformer(sizes, seed=0)
     architecture = body.config.to_dict()
     record = tiny_workload.original_record.model_copy(update={"architecture": architecture})
     save_original(tmp_path / "new", body, record)

@@ -9,6 +9,8 @@ import torch
 from pydantic import ValidationError
 
 from compression.errors import DataError, RecipeError
+from compression.models.reader import HistoryReader
+from compression.models.transformer import TransformerConfig
 from compression.techniques.candidate import parameter_count
 from compression.workloads import WORKLOADS
 from compression.workloads.base import Workload
@@ -122,11 +124,20 @@ def test_students_have_the_sizes_asked_for_and_know_the_data_s_scale(
 ) -> None:
     student = tiny_workload.student({"width": 8, "layers": 2, "heads": 2})
     config = student.config
+    assert isinstance(config, TransformerConfig)
     assert (config.width, config.layers, config.heads, config.feed_forward) == (8, 2, 2, 128)
     assert config.history_length == 8
     rows = torch.from_numpy(tiny_workload.gather(tiny_workload.train[:5000])["transaction"])
     standardised = student.standardise_transaction(rows)
     assert float(standardised.mean(0).abs().max()) < 0.5
+
+
+def test_a_student_may_be_a_reader(tiny_workload: FraudWorkload) -> None:
+    student = tiny_workload.student({"architecture": "reader", "width": 8, "layers": 2})
+    assert isinstance(student, HistoryReader)
+    assert (student.config.hops, student.config.recent_rows) == (2, 8), "the history has 8 rows"
+    inputs = tiny_workload.gather(tiny_workload.train[:5]).values()
+    assert student(*(torch.from_numpy(array) for array in inputs)).shape == (5,)
 
 
 def test_a_student_s_seed_decides_its_weights(tiny_workload: FraudWorkload) -> None:
@@ -136,7 +147,8 @@ def test_a_student_s_seed_decides_its_weights(tiny_workload: FraudWorkload) -> N
 
 
 @pytest.mark.parametrize(
-    "options", [{"depth": 3}, {"width": 0}, {"width": 30, "heads": 4}, {"heads": 0}]
+    "options",
+    [{"depth": 3}, {"width": 0}, {"width": 30, "heads": 4}, {"heads": 0}, {"recent_rows": 2}],
 )
 def test_impossible_students_are_refused(
     tiny_workload: FraudWorkload, options: dict[str, int]
