@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import inspect
 import json
 import subprocess
 import sys
@@ -12,8 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
-from compression import __main__ as command_line
 from compression.__main__ import INTERRUPTED, main
+from compression.commands import COMMANDS
 from compression.recipe import Recipe
 from compression.store import Manifest, ModelStore
 from tests.support.store import build_store
@@ -202,10 +203,10 @@ def test_a_run_gets_its_arguments_and_prints_what_it_published(
 def test_an_interrupted_command_says_how_to_go_on(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def interrupt(_: object) -> None:
+    def interrupt(_: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(command_line._COMMANDS, "list", interrupt)
+    monkeypatch.setattr(COMMANDS["list"], "run", interrupt)
     assert main(["list"]) == INTERRUPTED == 130
     assert "run the same command again" in capsys.readouterr().err
 
@@ -225,6 +226,16 @@ def test_wrong_arguments_end_with_the_usual_code(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     assert ended.value.code == 2
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([name, "--help"])
+    assert ended.value.code == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.startswith(f"usage: python -m compression {name}")
+    assert " ".join(inspect.cleandoc(type(COMMANDS[name]).__doc__ or "nothing").split()) in said
 
 
 def test_looking_into_a_store_does_not_wait_for_torch(store: str) -> None:

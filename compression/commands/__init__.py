@@ -1,0 +1,17 @@
+"""Commands of `python -m compression`, one module each. `base` says what one must offer.
+
+What a command needs of torch it imports when it runs: a wrong argument is answered at once.
+"""
+
+from __future__ import annotations
+
+from compression.commands.base import Command
+from compression.commands.listing import List
+from compression.commands.original import Original
+from compression.commands.run import Run
+from compression.commands.show import Show
+
+COMMANDS: dict[str, Command] = {
+    command.name: command for command in (Run(), List(), Show(), Original())
+}
+"""In the order in which --help lists them."""
