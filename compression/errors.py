@@ -4,7 +4,8 @@ CompressionError              exit code
 ├── DataError                 3   a data file or data window is not what the workload needs
 ├── RecipeError               4   a recipe has an unknown key, an impossible chain, a bad value
 ├── TrainingError             5   training diverged or a checkpoint does not fit
-└── TechniqueError            6   a technique produced something it must not publish
+├── TechniqueError            6   a technique produced something it must not publish
+└── GateFailedError          11   a published variant does not meet the bounds it is judged by
 
 The store's own errors (`compression.store.errors`) carry exit codes 7 and 8.
 """
@@ -40,3 +41,9 @@ class TechniqueError(CompressionError):
     """A technique made an artifact that is not what its name says (e.g. int8 without integers)."""
 
     exit_code = 6
+
+
+class GateFailedError(CompressionError):
+    """A variant that was judged again keeps less of the original than it must."""
+
+    exit_code = 11

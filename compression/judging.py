@@ -15,11 +15,15 @@ import numpy.typing as npt
 
 from compression.heads import Trials
 from compression.heads.base import Array
+from compression.quality.answers import Answers
 from compression.quality.assess import assess
 from compression.quality.bootstrap import PairedIntervals, paired_intervals
 from compression.quality.calibration import alert_rate, threshold_for_alert_rate
-from compression.store import Quality
+from compression.quality.evidence import evidence_of
+from compression.quality.segments import by_segment
+from compression.store import Quality, Segment, VariantEvidence
 from compression.workloads.base import Workload
+from compression.workloads.segmented import segments_of
 from compression.workloads.windows import WeightedRows
 
 Floats = npt.NDArray[np.float32]
@@ -66,8 +70,9 @@ class Examination:
         reference: str,
         description: str,
         parents: Mapping[str, str] | None = None,
+        segments: Mapping[str, tuple[Segment, ...]] | None = None,
     ) -> dict[str, Quality]:
-        """Quality of each model, with intervals paired by group."""
+        """Quality of each model, with intervals paired by group; `segments` as below."""
         asked = self._asked(outputs)
         return assess(
             asked.labels,
@@ -81,6 +86,47 @@ class Examination:
             replicates=self.replicates,
             seed=self.seed,
             parents=parents,
+            segments=segments,
+        )
+
+    def segments(
+        self, outputs: Mapping[str, Array], thresholds: Mapping[str, float], reference: str
+    ) -> dict[str, tuple[Segment, ...]]:
+        """Figures by segment of the models that have a threshold; none without divisions."""
+        asked = self._asked(outputs)
+        divisions = {
+            name: division.of_rows(asked.rows)
+            for name, division in segments_of(self.workload, self.rows.rows).items()
+        }
+        return by_segment(
+            self._answers(outputs, thresholds, reference),
+            divisions,
+            replicates=self.replicates,
+            seed=self.seed,
+        )
+
+    def evidence(
+        self,
+        outputs: Mapping[str, Array],
+        thresholds: Mapping[str, float],
+        reference: str,
+        segments: Mapping[str, tuple[Segment, ...]],
+    ) -> dict[str, VariantEvidence]:
+        """What the model card shows of each model; `segments` as `segments` gives them."""
+        answers = self._answers(outputs, thresholds, reference)
+        return evidence_of(answers, tuple(outputs), segments)
+
+    def _answers(
+        self, outputs: Mapping[str, Array], thresholds: Mapping[str, float], reference: str
+    ) -> Answers:
+        asked = self._asked(outputs)
+        return Answers(
+            asked.labels,
+            self.scores(outputs),
+            thresholds,
+            reference,
+            self._groups[asked.rows],
+            self._weights(asked),
         )
 
     def intervals(self, outputs: Mapping[str, Array], reference: str) -> dict[str, PairedIntervals]:

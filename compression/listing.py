@@ -1,13 +1,14 @@
-"""The table of a store's variants."""
+"""The table of a store's variants, and that of a variant's checks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from rich.console import Console
 from rich.table import Table
 
-from compression.store import Estimate, Manifest
+from compression.quality.gate import NOT_MEASURED
+from compression.store import Estimate, Gate, Manifest, WorstSegment
 
 COLOURS = {"passed": "green", "failed": "red", "reference": "default"}
 
@@ -59,3 +60,43 @@ def _kept(ratio: Estimate | None) -> str:
 def _more(manifest: Manifest) -> tuple[str, ...]:
     chain = " → ".join(step.technique for step in manifest.lineage.chain)
     return f"{manifest.parameters:,}", chain or "–"
+
+
+def print_checks(manifest: Manifest, gate: Gate) -> None:
+    """Print a variant's checks by the gate given, and what stands beside them, to stdout."""
+    colour = COLOURS[gate.verdict]
+    table = Table(title=f"{manifest.name}: [{colour}]{gate.verdict}[/]")
+    table.add_column("check", no_wrap=True)
+    for heading in ("is", "must be at least"):
+        table.add_column(heading, justify="right")
+    table.add_column("", no_wrap=True)
+    for check in gate.checks:
+        table.add_row(
+            check.name,
+            "not measured" if check.value == NOT_MEASURED else f"{check.value:.4f}",
+            f"{check.bound:.4f}",
+            "[green]passed[/]" if check.passed else "[red]failed[/]",
+        )
+    table.caption = "\n".join(_beside(manifest))
+    table.caption_justify = "left"
+    Console().print(table)
+
+
+def _beside(manifest: Manifest) -> Iterator[str]:
+    """What the verdict does not hang on, but whoever reads it wants to know."""
+    quality = manifest.quality
+    changes, worst = quality.decision_changes, quality.worst_segment
+    if changes is not None:
+        yield (
+            f"alert to pass {changes.alert_to_pass:,}, pass to alert {changes.pass_to_alert:,} of "
+            f"{quality.rows:,} rows read (McNemar p {changes.mcnemar_p:.3g})"
+        )
+    if worst is not None:
+        yield f"least kept in {worst.dimension} {worst.name}: {_kept(_estimate(worst))}"
+    for name, label in (("card_precision_100", "CP@100"), ("ece", "calibration error")):
+        if name in quality.metrics:
+            yield f"{label} {quality.metrics[name].value:.4f}"
+
+
+def _estimate(worst: WorstSegment) -> Estimate:
+    return Estimate(value=worst.ratio, low=worst.low, high=worst.high)

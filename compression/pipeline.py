@@ -71,6 +71,7 @@ def run_recipe(
         # The variants last: where all of them are published, there is nothing left to do.
         publisher.publish_model()
         publisher.publish_baselines(chains, judged)
+        publisher.publish_evidence(judged)
         with stages.stage("measuring and publishing") as advance:
             for done, name in enumerate(missing):
                 publisher.publish(artifacts[name], judged)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import importlib.metadata
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from compression.console import Stages
 from compression.graphs.latency import measure
 from compression.judging import Examination
 from compression.quality.gate import REFERENCE, judge
+from compression.quality.segments import MINIMUM_POSITIVES
 from compression.recipe import BOOSTING, ORIGINAL, Recipe
 from compression.store import (
     Baseline,
@@ -26,6 +28,7 @@ from compression.store import (
     ChainStep,
     CorruptArtifactError,
     Decision,
+    Evidence,
     Latency,
     Lineage,
     Manifest,
@@ -59,6 +62,7 @@ class Judged:
     notes: tuple[str, ...]
     """What the comparisons with the baselines say, in words."""
     boosting_seconds: float
+    evidence: Evidence
 
 
 class Judge:
@@ -97,18 +101,31 @@ class Judge:
         tested[BOOSTING] = boosted
         recipe = self._recipe
         examination = Examination(self._workload, test, recipe.test.replicates, recipe.seed)
+        published = {n: outputs for n, outputs in tested.items() if n in recipe.variants}
+        segments = examination.segments(published, thresholds, ORIGINAL)
         qualities = examination.qualities(
             tested,
             thresholds,
             ORIGINAL,
             self._description(test),
             {n: a.chain.parent for n, a in artifacts.items() if a.chain.parent},
+            segments,
+        )
+        evidence = Evidence(
+            rows_sha256=self._rows_sha256(test),
+            minimum_positives=MINIMUM_POSITIVES,
+            variants=examination.evidence(published, thresholds, ORIGINAL, segments),
         )
         notes = (
             earns_its_cost(qualities[BOOSTING].ratios_to_original[RATIO]),
             *self._teaching(artifacts, tested, examination),
         )
-        return Judged(qualities, thresholds, notes, boosting_seconds)
+        return Judged(qualities, thresholds, notes, boosting_seconds, evidence)
+
+    def _rows_sha256(self, test: WeightedRows) -> str:
+        digest = hashlib.sha256(self._workload.data_sha256.encode())
+        digest.update(test.rows.tobytes() + test.weights.tobytes())
+        return digest.hexdigest()
 
     def _teaching(
         self,
@@ -299,6 +316,10 @@ class VariantPublisher:
                 baselines=tuple(baselines),
             ),
         )
+
+    def publish_evidence(self, judged: Judged) -> None:
+        """What the model card is drawn from."""
+        self._publisher.publish_evidence(self._recipe.model, judged.evidence)
 
     def _lineage(self, chain: Chain) -> Lineage:
         candidate = chain.candidate

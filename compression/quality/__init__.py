@@ -10,5 +10,6 @@
 
 The first three depend on the order of scores alone. They come with 95 % intervals, and with
 ratios to another model, from a bootstrap that is paired by customer. `assess` puts it together,
-`gate` judges.
+`gate` judges. `segments` says the same of groups of rows, `changes` which decisions turn out
+otherwise, `evidence` what the model card shows beside.
 """

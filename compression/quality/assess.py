@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from compression.errors import DataError, TechniqueError
+from compression.quality.answers import Answers
 from compression.quality.bootstrap import Replicates, replicate
-from compression.quality.calibration import decisions
+from compression.quality.changes import agreement, decision_changes
 from compression.quality.metrics import (
     Integers,
     card_precision,
@@ -16,7 +17,8 @@ from compression.quality.metrics import (
     expected_calibration_error,
 )
 from compression.quality.ranking import Labels, Scores, Weights
-from compression.store.manifest import Estimate, Quality
+from compression.quality.segments import worst
+from compression.store import DecisionChanges, Estimate, Quality, Segment
 
 
 def assess(
@@ -32,20 +34,23 @@ def assess(
     replicates: int = 500,
     seed: int = 0,
     parents: Mapping[str, str] | None = None,
+    segments: Mapping[str, tuple[Segment, ...]] | None = None,
 ) -> dict[str, Quality]:
     """Quality of each model, relative to `reference` (the original) and to its parent.
 
     labels bool[n]; scores float[n] by model, probabilities; customer and day int[n]; weights
     float64[n] of a sample, or None where the rows are the whole test. Thresholds are the models'
     own; a model without one has no decision agreement. `parents` says whose child a model is;
-    parents must be among the models. The reference has no ratios.
+    parents must be among the models. The reference has no ratios. `segments` are those of
+    `compression.quality.segments.by_segment`; the worst of them is named.
 
     TechniqueError names a model whose scores are not finite or not one per row; DataError where
     the rows lack positives or negatives.
     """
     _check(labels, scores_by_model)
     drawn = replicate(labels, scores_by_model, customer, weights, replicates=replicates, seed=seed)
-    agreement = _agreements(scores_by_model, thresholds_by_model, reference, weights)
+    answers = Answers(labels, scores_by_model, thresholds_by_model, reference, customer, weights)
+    changes = _changes(answers)
     distinct = {model: distinct_scores(scores) for model, scores in scores_by_model.items()}
     return {
         model: Quality(
@@ -55,9 +60,11 @@ def assess(
             metrics=drawn[model].estimates() | _others(labels, scores, customer, day, weights),
             ratios_to_original=_ratios(drawn, model, reference, reference),
             ratios_to_parent=_ratios(drawn, model, (parents or {}).get(model), reference),
-            decision_agreement=agreement.get(model),
+            decision_agreement=agreement(answers, model) if model in changes else None,
             distinct_scores=distinct[model],
             distinct_scores_original=None if model == reference else distinct[reference],
+            decision_changes=changes.get(model),
+            worst_segment=worst((segments or {}).get(model, ())),
         )
         for model, scores in scores_by_model.items()
     }
@@ -93,18 +100,12 @@ def _others(
     return others
 
 
-def _agreements(
-    scores_by_model: Mapping[str, Scores],
-    thresholds: Mapping[str, float],
-    reference: str,
-    weights: Weights | None,
-) -> dict[str, float]:
-    """Weighted share of rows decided as the reference decides them, by other models."""
-    if reference not in thresholds:
+def _changes(answers: Answers) -> dict[str, DecisionChanges]:
+    """Of the models that can be held against the reference: both need a threshold."""
+    if answers.reference not in answers.thresholds:
         return {}
-    expected = decisions(scores_by_model[reference], thresholds[reference])
     return {
-        model: float(np.average(decisions(scores, thresholds[model]) == expected, weights=weights))
-        for model, scores in scores_by_model.items()
-        if model != reference and model in thresholds
+        model: decision_changes(answers, model)
+        for model in answers.scores
+        if model != answers.reference and model in answers.thresholds
     }

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from compression.errors import RecipeError
 from compression.store.manifest import Gate, GateCheck, Quality
@@ -33,6 +33,9 @@ class GateConfig(BaseModel):
     """Against scores so coarse that no threshold gives the alert rate wanted."""
     decision_agreement: float | None = Field(default=None, ge=0, le=1)
     """Share of rows decided as the original decides them."""
+    worst_segment_ratio: float | None = Field(default=None, ge=0)
+    """Ratio of average precision in the segment that keeps the least, of those large enough to
+    tell; fails where the workload has no such segment."""
 
     @classmethod
     def preset(cls, name: str) -> GateConfig:
@@ -52,6 +55,26 @@ PRESETS: Mapping[str, GateConfig] = MappingProxyType(
         ),
     }
 )
+
+
+def config_of(preset: str | None, bounds: Mapping[str, float], otherwise: GateConfig) -> GateConfig:
+    """`otherwise`, or the preset where one is named, with single bounds changed.
+
+    Raises:
+        RecipeError: no such preset, no such bound, or a bound that is out of range.
+    """
+    config = otherwise if preset is None else GateConfig.preset(preset)
+    unknown = sorted(set(bounds) - set(GateConfig.model_fields))
+    if unknown:
+        allowed = ", ".join(GateConfig.model_fields)
+        raise RecipeError(f"gate: no bound {unknown[0]!r}; allowed: {allowed}")
+    try:
+        return GateConfig.model_validate(config.model_dump() | dict(bounds))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise RecipeError(
+            f"gate: {first['loc'][0]}: {first['msg']} (given: {first['input']!r})"
+        ) from error
 
 
 def judge(quality: Quality, config: GateConfig) -> Gate:
@@ -81,4 +104,5 @@ def _figures(quality: Quality) -> dict[str, float | None]:
         "auc_ratio": auc.value if auc else None,
         "distinct_scores_ratio": quality.distinct_scores / original if original else None,
         "decision_agreement": quality.decision_agreement,
+        "worst_segment_ratio": quality.worst_segment.ratio if quality.worst_segment else None,
     }

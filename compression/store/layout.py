@@ -5,6 +5,8 @@ from __future__ import annotations
 MODEL_DOCUMENT = "model.json"
 MANIFEST = "manifest.json"
 BASELINES = "baselines.json"
+EVIDENCE = "evidence.json"
+CARD_HTML, CARD_MARKDOWN = "card.html", "card.md"
 SAMPLES = "samples.npz"
 VARIANTS = "variants"
 

@@ -125,6 +125,35 @@ class Latency(Document):
     by_rows: tuple[RowLatency, ...]
 
 
+class DecisionChanges(Document):
+    """Rows that a variant decides otherwise than the original, each at its own threshold.
+
+    Counts are of the rows that were read. In a weighted sample such rows are drawn more often
+    than others: shares of all rows are weighted, counts are not.
+    """
+
+    alert_to_pass: NonNegativeInt
+    pass_to_alert: NonNegativeInt
+    positives_lost: NonNegativeInt
+    """Positives among `alert_to_pass`: the original finds them, the variant does not."""
+    positives_gained: NonNegativeInt
+    alert_to_pass_share: float
+    """Weighted share of all rows."""
+    pass_to_alert_share: float
+    mcnemar_p: float
+    """Exact two-sided probability of counts as unequal as these, were both ways as likely."""
+
+
+class WorstSegment(Document):
+    """The segment in which a variant keeps the least of the original's average precision."""
+
+    dimension: str
+    name: str
+    ratio: float
+    low: float | None = None
+    high: float | None = None
+
+
 class Quality(Document):
     """Quality on the test weeks; metrics and ratios by name, see `compression.quality`."""
 
@@ -140,6 +169,9 @@ class Quality(Document):
     """Share of test rows on which this variant and the original decide alike."""
     distinct_scores: PositiveInt
     distinct_scores_original: PositiveInt | None = None
+    decision_changes: DecisionChanges | None = None
+    worst_segment: WorstSegment | None = None
+    """None where the workload has no segments, or none with enough positives."""
 
 
 class GateCheck(Document):

@@ -17,6 +17,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 import compression.store.layout as layout
 from compression.store.errors import VariantExistsError
+from compression.store.evidence import Evidence
 from compression.store.filesystem import open_filesystem
 from compression.store.manifest import Baselines, Document, Manifest, ModelDocument, StoredFile
 from compression.store.samples import Samples
@@ -48,6 +49,15 @@ class Publisher:
     def publish_baselines(self, model: str, baselines: Baselines) -> None:
         """Write or replace the model's baselines."""
         self._write(f"{model}/{layout.BASELINES}", _json(baselines))
+
+    def publish_evidence(self, model: str, evidence: Evidence) -> None:
+        """Write or replace what the model card is drawn from."""
+        self._write(f"{model}/{layout.EVIDENCE}", _json(evidence))
+
+    def publish_card(self, model: str, html: str, markdown: str) -> None:
+        """Write or replace the model card, both its forms."""
+        self._write(f"{model}/{layout.CARD_HTML}", html.encode())
+        self._write(f"{model}/{layout.CARD_MARKDOWN}", markdown.encode())
 
     def publish_variant(
         self, manifest: Manifest, contents: Mapping[str, bytes], *, replace: bool = False

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 import compression.store.layout as layout
 from compression.store.errors import CorruptArtifactError, StoreUnavailableError
+from compression.store.evidence import Evidence
 from compression.store.filesystem import open_filesystem
 from compression.store.manifest import (
     Baselines,
@@ -106,6 +107,13 @@ class ModelStore:
         if not is_name(model) or not self._fs.exists(f"{self._root}/{path}"):
             return None
         return self._document(path, Baselines)
+
+    def evidence(self, model: str) -> Evidence | None:
+        """What the model card is drawn from, None if it was not published."""
+        path = f"{model}/{layout.EVIDENCE}"
+        if not is_name(model) or not self._fs.exists(f"{self._root}/{path}"):
+            return None
+        return self._document(path, Evidence)
 
     def samples(self, model: str) -> Samples:
         """The model's held-out requests, verified."""

@@ -106,5 +106,12 @@ class Context:
         outputs = {REFERENCE: self.original_outputs(), "variant": score(self.validation.rows)}
         threshold = self.workload.decision_threshold
         thresholds = examination.thresholds(outputs, REFERENCE, threshold)
-        qualities = examination.qualities(outputs, thresholds, REFERENCE, "validation rows")
+        segments = (
+            {}
+            if self.gate.worst_segment_ratio is None
+            else examination.segments(outputs, thresholds, REFERENCE)
+        )
+        qualities = examination.qualities(
+            outputs, thresholds, REFERENCE, "validation rows", segments=segments
+        )
         return judge(qualities["variant"], self.gate)

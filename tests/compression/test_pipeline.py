@@ -324,6 +324,36 @@ def test_baselines_and_what_they_say_in_words(published: Place) -> None:
     assert "of alone" in teacher
 
 
+def test_evidence_and_worst_segments_come_from_the_rows_that_were_judged(published: Place) -> None:
+    evidence = published.reader.evidence("fraud")
+    assert evidence is not None
+    assert set(evidence.variants) == set(VARIANTS), "baselines are not served and have none"
+    for name, manifest in _manifests(published).items():
+        own, quality = evidence.variants[name], manifest.quality
+        assert sum(point.rows for point in own.reliability) == quality.rows
+        dimensions = {segment.dimension for segment in own.segments}
+        assert dimensions == {"amount", "terminal risk", "earlier transactions"}
+        for dimension in dimensions:
+            inside = [segment for segment in own.segments if segment.dimension == dimension]
+            assert sum(segment.rows for segment in inside) == quality.rows
+            assert sum(segment.positives for segment in inside) == quality.positives
+        if name == "original":
+            assert own.differences is None
+            assert (quality.worst_segment, quality.decision_changes) == (None, None)
+            continue
+        worst, changes = quality.worst_segment, quality.decision_changes
+        assert worst is not None
+        assert changes is not None
+        judged = {
+            (segment.dimension, segment.name): segment.average_precision_ratio.value
+            for segment in own.segments
+            if segment.average_precision_ratio is not None
+        }
+        assert judged[worst.dimension, worst.name] == worst.ratio == min(judged.values())
+        shares = changes.alert_to_pass_share + changes.pass_to_alert_share
+        assert quality.decision_agreement == pytest.approx(1 - shares)
+
+
 def test_an_unchanged_recipe_has_nothing_to_do(
     place: Place,
     document: dict[str, Any],

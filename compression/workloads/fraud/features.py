@@ -94,6 +94,11 @@ class FraudFeatures:
     def __len__(self) -> int:
         return len(self.transaction)
 
+    def earlier(self, rows: npt.NDArray[np.integer]) -> Ints:
+        """int64[m]: how many transactions of the same customer came before each of rows."""
+        past: Ints = self._past[self._position[rows]]
+        return past
+
     def history(self, rows: npt.NDArray[np.integer]) -> Floats:
         """The K transactions of the same customer before each of rows int[m], oldest first.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from compression.heads import Binary, Head
 from compression.models.reader import HistoryReader, ReaderConfig
 from compression.models.scorer import Scorer
 from compression.models.transformer import TransactionTransformer, TransformerConfig
+from compression.quality.segmentation import Segmentation
 from compression.store.manifest import TensorSpec
 from compression.training.rows import Inputs
 from compression.workloads.base import Rows
@@ -33,9 +35,11 @@ from compression.workloads.fraud.features import (
     FraudFeatures,
 )
 from compression.workloads.fraud.files import read_transactions
+from compression.workloads.fraud.segments import amount_edges, fraud_segments
 from compression.workloads.fraud.simulator import simulate
 from compression.workloads.fraud.splits import split
 
+RISK = TRANSACTION_FEATURES.index("terminal_risk_30d")
 STANDARDISE_ROWS = 20_000
 BASELINE_NEGATIVES_PER_POSITIVE = 10
 
@@ -83,6 +87,16 @@ class FraudWorkload:
     def routing_keys(self, rows: Rows) -> npt.NDArray[np.str_]:
         """The customers' own ids, unicode[m]."""
         return self.transactions.customer_ids[self.groups[rows]].astype(np.str_)
+
+    def segments(self, rows: Rows) -> Mapping[str, Segmentation]:
+        """By amount, by the terminal's known frauds, by the length of the customer's history."""
+        amounts = self.transactions.amount
+        return fraud_segments(
+            amounts[rows],
+            amount_edges(amounts[self.train]),
+            self._features.transaction[rows, RISK],
+            self._features.earlier(rows),
+        )
 
     def describe(self) -> dict[str, Any]:
         """Source, windows, counts."""

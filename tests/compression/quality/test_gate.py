@@ -4,8 +4,15 @@ import pytest
 from pydantic import ValidationError
 
 from compression.errors import RecipeError
-from compression.quality.gate import NOT_MEASURED, PRESETS, REFERENCE, GateConfig, judge
-from compression.store.manifest import Estimate, Quality
+from compression.quality.gate import (
+    NOT_MEASURED,
+    PRESETS,
+    REFERENCE,
+    GateConfig,
+    config_of,
+    judge,
+)
+from compression.store.manifest import Estimate, Quality, WorstSegment
 
 
 def _quality(**changes: Any) -> Quality:
@@ -21,6 +28,7 @@ def _quality(**changes: Any) -> Quality:
         "decision_agreement": 0.998,
         "distinct_scores": 900,
         "distinct_scores_original": 1000,
+        "worst_segment": WorstSegment(dimension="amount", name="up to 10", ratio=0.97),
     }
     return Quality(**figures | changes)
 
@@ -79,9 +87,10 @@ def test_what_is_absent_fails() -> None:
         ratios_to_original={"average_precision": Estimate(value=1.0)},
         distinct_scores_original=None,
         decision_agreement=None,
+        worst_segment=None,
     )
     absent = [name for name in GateConfig.model_fields if name != "average_precision_ratio"]
-    assert _failed(quality, GateConfig(decision_agreement=0.0)) == absent
+    assert _failed(quality, GateConfig(decision_agreement=0.0, worst_segment_ratio=0.0)) == absent
 
 
 def test_config_is_closed_and_frozen() -> None:
@@ -96,3 +105,14 @@ def test_config_is_closed_and_frozen() -> None:
 def test_the_reference_is_not_judged() -> None:
     assert REFERENCE.verdict == "reference"
     assert REFERENCE.checks == ()
+
+
+def test_bounds_are_changed_one_by_one() -> None:
+    recipe = GateConfig(auc_ratio=0.9)
+    assert config_of(None, {}, recipe) == recipe
+    changed = config_of("mlperf-99.9", {"worst_segment_ratio": 0.95}, recipe)
+    assert changed == PRESETS["mlperf-99.9"].model_copy(update={"worst_segment_ratio": 0.95})
+    with pytest.raises(RecipeError, match=r"no bound 'auc'; allowed: average_precision_ratio, "):
+        config_of(None, {"auc": 0.9}, recipe)
+    with pytest.raises(RecipeError, match=r"decision_agreement: .* less than .* \(given: 2\.0\)"):
+        config_of(None, {"decision_agreement": 2.0}, recipe)
