@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from compression.quality.gate import NOT_MEASURED
 from compression.store import Estimate, Gate, Manifest, WorstSegment
@@ -77,9 +78,10 @@ def print_checks(manifest: Manifest, gate: Gate) -> None:
             f"{check.bound:.4f}",
             "[green]passed[/]" if check.passed else "[red]failed[/]",
         )
-    table.caption = "\n".join(_beside(manifest))
-    table.caption_justify = "left"
-    Console().print(table)
+    console = Console(highlight=False)
+    console.print(table)
+    for line in _beside(manifest):
+        console.print(Text(f"  {line}"), soft_wrap=True)
 
 
 def _beside(manifest: Manifest) -> Iterator[str]:
