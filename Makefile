@@ -19,10 +19,10 @@ SERVE := $(PYTHON) -m serve_app up --store $(OUT)/store --model fraud --port $(P
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo compress compare serve original test lint format types check \
-	bench-serving clean
+	bench-compression bench-serving clean
 
 help:  ## list the commands
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | sort | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | sort | expand -t 20
 
 install: $(INSTALLED)  ## virtual environment with pinned dependencies
 
@@ -64,6 +64,11 @@ types: $(INSTALLED)  ## mypy --strict
 	$(PYTHON) -m mypy
 
 check: lint types test  ## what CI runs
+
+bench-compression: $(INSTALLED)  ## what every kind of compression saves, against targets (resumes; an hour)
+	$(PYTHON) -m compression bench compression/recipes/fraud-bench.yaml --replace \
+		--store out/bench-compression/store --work out/bench-compression/work \
+		--out out/bench-compression
 
 bench-serving: $(INSTALLED)  ## the same int8 file here and behind Ray Serve's tutorial way
 	$(PYTHON) -m loadtest bench-serving --store out/demo/store --out out/bench-serving

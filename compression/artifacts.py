@@ -14,6 +14,7 @@ from compression.chains import Chain
 from compression.graphs.export import EXAMPLE_ROWS, to_program
 from compression.graphs.inspect import flops_per_row, integer_kernels
 from compression.graphs.session import open_session, run, scores_of
+from compression.store.archive import check_program_archive, strip_sample_inputs
 from compression.techniques.candidate import parameter_count
 from compression.techniques.context import Context
 from compression.training.rows import Inputs
@@ -60,11 +61,23 @@ class Artifact:
 
     def caller(self) -> Callable[[Inputs], Floats]:
         """One inference with the published file, as a server would run it on one thread."""
-        if self.engine == "onnxruntime":
-            session = open_session(self.content)
-            return lambda inputs: run(session, inputs)
-        program = torch.export.load(io.BytesIO(self.content)).module()
-        return lambda inputs: _call_program(program, inputs)
+        return open_artifact(self.engine, self.content)
+
+
+def open_artifact(
+    engine: Literal["torch", "onnxruntime"], content: bytes
+) -> Callable[[Inputs], Floats]:
+    """One inference with a published file, as a server would run it on one thread.
+
+    Raises:
+        CorruptArtifactError: a torch program holds more than tensors and a graph.
+    """
+    if engine == "onnxruntime":
+        session = open_session(content)
+        return lambda inputs: run(session, inputs)
+    check_program_archive(content)
+    program = torch.export.load(io.BytesIO(strip_sample_inputs(content))).module()
+    return lambda inputs: _call_program(program, inputs)
 
 
 def _call_program(program: Any, inputs: Mapping[str, npt.NDArray[Any]]) -> Floats:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
+from compression.bench.config import BenchConfig
 from compression.errors import RecipeError
 from compression.quality.gate import GateConfig
 from compression.store.manifest import Name
@@ -76,6 +77,8 @@ class Recipe(_Config):
     """Time spent measuring the model-only latency of each batch size."""
     variants: dict[Name, ChainConfig]
     baselines: dict[Name, ChainConfig] = {}
+    bench: BenchConfig = BenchConfig()
+    """How `bench` measures; no variant depends on it."""
 
     @property
     def gate_config(self) -> GateConfig:
@@ -86,8 +89,8 @@ class Recipe(_Config):
 
     @property
     def sha256(self) -> str:
-        """Hash of everything the recipe says."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        """Hash of everything the recipe says about its variants."""
+        text = json.dumps(self.model_dump(mode="json", exclude={"bench"}), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def chains(self) -> dict[str, ChainConfig]:
@@ -139,12 +142,15 @@ def _allowed(kind: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
     """Keys of the model that `path` leads to, as far as it can be followed."""
     for part in path:
         field = kind.model_fields.get(str(part))
-        inner = None if field is None else field.annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            kind = inner
-        elif "ChainConfig" in str(inner):
-            kind = ChainConfig
+        kind = kind if field is None else _model_in(field.annotation) or kind
     return [field.alias or name for name, field in kind.model_fields.items()]
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The model that a field holds, itself or inside of a container."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_model_in, get_args(annotation))), None)
 
 
 def load_recipe(path: Path) -> Recipe:

@@ -24,7 +24,7 @@ COMPRESS_EXTRA = {
 }
 UNPICKLERS = {"pickle", "_pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
 OPENS_PROGRAMS = {"compression.artifacts", "serve_app.runners.program"}
-"""The one has just written the file, the other checks it before."""
+"""Both check the file before."""
 
 GRAPH = import_graph(ROOT, PACKAGES)
 SOURCES = sources(ROOT, PACKAGES)

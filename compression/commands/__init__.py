@@ -6,6 +6,7 @@ What a command needs of torch it imports when it runs: a wrong argument is answe
 from __future__ import annotations
 
 from compression.commands.base import Command
+from compression.commands.bench import Bench
 from compression.commands.gate import Gate
 from compression.commands.listing import List
 from compression.commands.original import Original
@@ -13,6 +14,14 @@ from compression.commands.run import Run
 from compression.commands.show import Show
 
 COMMANDS: dict[str, Command] = {
-    command.name: command for command in (Run(), List(), Show(), Gate(), Original())
+    command.name: command
+    for command in (
+        Run(),
+        List(),
+        Show(),
+        Gate(),
+        Bench(),
+        Original(),
+    )
 }
 """In the order in which --help lists them."""

@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from compression import pipeline
+from compression.bench.benchmark import run_bench
 from compression.errors import DataError, TechniqueError
 from compression.graphs import export
 from compression.graphs.session import open_session, run
@@ -424,6 +425,25 @@ def test_published_variants_are_not_replaced_unasked(
         place.run(_recipe(document, lambda d: d.update(profile="other")))
     after = {path: path.read_bytes() for path in Path(place.store).rglob("*") if path.is_file()}
     assert after == before
+
+
+def test_a_bench_measures_what_a_run_has_published(
+    place: Place, document: dict[str, Any], counted: Counted, tmp_path: Path
+) -> None:
+    bench = {"rounds": 5, "slice_seconds": 0.005, "targets": [{"name": "s", "choose": "smallest"}]}
+    recipe = _recipe(document, lambda d: d.update(bench=bench))
+    results = run_bench(
+        recipe, "recipe.yaml", place.store, place.work, tmp_path / "out", replace=False
+    )
+    assert counted.applied == [], "how it is measured changes no variant"
+    assert [variant.name for variant in results.variants] == VARIANTS
+    manifests = _manifests(place)
+    smallest = min(VARIANTS, key=lambda name: manifests[name].bytes)
+    assert results.targets[0].variant == smallest
+    for variant in results.variants:
+        assert [step.technique for step in variant.chain] == [
+            step.technique for step in manifests[variant.name].lineage.chain
+        ]
 
 
 @pytest.mark.parametrize("damaged", ["model.onnx", "manifest.json"])

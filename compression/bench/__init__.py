@@ -1,0 +1,1 @@
+"""Measure what variants save, interleaved on one machine, and hold it against targets."""
