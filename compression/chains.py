@@ -85,7 +85,11 @@ class ChainRunner:
     def _original(self) -> Chain:
         workload = self._context.workload
         content = _content(
-            CODE_VERSION, workload.data_sha256, workload.original_sha256, self._recipe.seed
+            CODE_VERSION,
+            workload.source_sha256,
+            workload.data_sha256,
+            workload.original_sha256,
+            self._recipe.seed,
         )
         candidate = Candidate(Template("original"), workload.original())
         return Chain(ORIGINAL, None, "original", (), candidate, content)

@@ -19,7 +19,7 @@ from compression.quality.sampling import weighted_sample
 from compression.recipe import Recipe
 from compression.store import Manifest, ModelStore
 from compression.techniques.context import Context
-from compression.workloads import WORKLOADS
+from compression.workloads import find_workload
 from compression.workloads.base import Workload
 from compression.workloads.windows import WeightedRows, all_or_drawn
 
@@ -37,7 +37,7 @@ def run_recipe(
     workers = os.cpu_count() or 1
     with Stages() as stages:
         with stages.stage(f"{recipe.model}: data") as advance:
-            workload = WORKLOADS[str(recipe.workload["name"])].open(recipe.workload)
+            workload = find_workload(recipe.workload, source).open()
             advance(1, 1)
         _check_windows(workload)
         validation = all_or_drawn(
@@ -55,18 +55,18 @@ def run_recipe(
                 f"nothing to do: {store} holds the recipe's variants already", soft_wrap=True
             )
             return _manifests(recipe, store)
-        with stages.stage("gradient boosting") as advance:
-            boosted, boosting_seconds = _boosted(workload, recipe.seed, work)
+        with stages.stage(workload.baseline_name) as advance:
+            baseline, baseline_seconds = _baseline(workload, recipe.seed, work)
             advance(1, 1)
-        test = _test_rows(workload, recipe, boosted)
+        test = _test_rows(workload, recipe, baseline)
         artifacts = _artifacts(chains, context, stages)
         judge = Judge(context, recipe, stages, workers)
         judged = judge.judge(
             artifacts,
             validation,
             test,
-            boosted[np.searchsorted(workload.test, test.rows)],
-            boosting_seconds,
+            baseline[np.searchsorted(workload.test, test.rows)],
+            baseline_seconds,
         )
         # The variants last: where all of them are published, there is nothing left to do.
         publisher.publish_model()
@@ -90,27 +90,33 @@ def _manifests(recipe: Recipe, store: str) -> tuple[Manifest, ...]:
     return tuple(reader.manifest(recipe.model, name) for name in recipe.variants)
 
 
-def _boosted(workload: Workload, seed: int, work: Path) -> tuple[Floats, float]:
-    """Baseline scores of all test rows, float32[n], and what they took; cached."""
-    path = work / "scores" / f"boosting-{workload.data_sha256[:16]}-{seed}.npz"
-    stored = load_arrays(path)
+def _baseline(workload: Workload, seed: int, work: Path) -> tuple[Floats, float]:
+    """The baseline's outputs for all test rows, float32[n, …], and what they took; cached."""
+    source = (workload.source_sha256 or workload.name)[:16]
+    name = f"{workload.baseline_name}-{source}-{workload.data_sha256[:16]}-{seed}.npz"
+    stored = load_arrays(work / "scores" / name)
     if stored is not None:
-        return stored["scores"], float(stored["seconds"])
+        return stored["outputs"], float(stored["seconds"])
     started = time.perf_counter()
-    scores = workload.baseline_scores(workload.test, seed)
+    outputs = workload.baseline_outputs(workload.test, seed)
     seconds = time.perf_counter() - started
-    save_arrays(path, scores=scores, seconds=seconds)
-    return scores, seconds
+    save_arrays(work / "scores" / name, outputs=outputs, seconds=seconds)
+    return outputs, seconds
 
 
-def _test_rows(workload: Workload, recipe: Recipe, boosted: Floats) -> WeightedRows:
+def _test_rows(workload: Workload, recipe: Recipe, baseline: Floats) -> WeightedRows:
     """All test rows, or a weighted sample that spends the slow models' time where it matters."""
-    if recipe.test.rows is None or recipe.test.rows >= len(workload.test):
-        return WeightedRows(workload.test, np.ones(len(workload.test)))
-    rare = workload.head.rare(workload.labels[workload.test])
-    sample = weighted_sample(rare, boosted, recipe.test.rows, recipe.seed)
+    test, wanted = workload.test, recipe.test.rows
+    if wanted is None or wanted >= len(test):
+        return WeightedRows(test, np.ones(len(test)))
+    rare = workload.head.rare(workload.labels[test])
+    if rare.all():
+        # Nothing is rare, so no row matters more than another.
+        drawn = np.random.default_rng(recipe.seed).choice(test, wanted, replace=False)
+        return WeightedRows(np.sort(drawn), np.full(wanted, len(test) / wanted))
+    sample = weighted_sample(rare, baseline, wanted, recipe.seed)
     order = np.argsort(sample.index)
-    return WeightedRows(workload.test[sample.index[order]], sample.weights[order])
+    return WeightedRows(test[sample.index[order]], sample.weights[order])
 
 
 def _artifacts(

@@ -21,7 +21,7 @@ from compression.graphs.latency import measure
 from compression.judging import Examination
 from compression.quality.gate import REFERENCE, judge
 from compression.quality.segments import MINIMUM_POSITIVES
-from compression.recipe import BOOSTING, ORIGINAL, Recipe
+from compression.recipe import ORIGINAL, Recipe
 from compression.store import (
     Baseline,
     Baselines,
@@ -61,7 +61,7 @@ class Judged:
     thresholds: Mapping[str, float]
     notes: tuple[str, ...]
     """What the comparisons with the baselines say, in words."""
-    boosting_seconds: float
+    baseline_seconds: float
     evidence: Evidence
 
 
@@ -89,8 +89,8 @@ class Judge:
         artifacts: Mapping[str, Artifact],
         validation: WeightedRows,
         test: WeightedRows,
-        boosted: Floats,
-        boosting_seconds: float,
+        baseline: Floats,
+        baseline_seconds: float,
     ) -> Judged:
         """Thresholds from validation rows, then quality on the test rows, read once."""
         chosen = {n: self.outputs(a, validation.rows, "validation") for n, a in artifacts.items()}
@@ -98,7 +98,7 @@ class Judge:
             chosen, ORIGINAL, self._workload.decision_threshold
         )
         tested = {n: self.outputs(a, test.rows, "test") for n, a in artifacts.items()}
-        tested[BOOSTING] = boosted
+        tested[self._workload.baseline_name] = baseline
         recipe = self._recipe
         examination = Examination(self._workload, test, recipe.test.replicates, recipe.seed)
         published = {n: outputs for n, outputs in tested.items() if n in recipe.variants}
@@ -117,15 +117,20 @@ class Judge:
             variants=examination.evidence(published, thresholds, ORIGINAL, segments),
         )
         notes = (
-            earns_its_cost(qualities[BOOSTING].ratios_to_original[RATIO]),
+            self._cost(qualities),
             *self._teaching(artifacts, tested, examination),
         )
-        return Judged(qualities, thresholds, notes, boosting_seconds, evidence)
+        return Judged(qualities, thresholds, notes, baseline_seconds, evidence)
 
     def _rows_sha256(self, test: WeightedRows) -> str:
         digest = hashlib.sha256(self._workload.data_sha256.encode())
         digest.update(test.rows.tobytes() + test.weights.tobytes())
         return digest.hexdigest()
+
+    def _cost(self, qualities: Mapping[str, Quality]) -> str:
+        """What the original has over the workload's cheap baseline, in words."""
+        name = self._workload.baseline_name
+        return earns_its_cost(name.replace("-", " "), qualities[name].ratios_to_original[RATIO])
 
     def _teaching(
         self,
@@ -147,9 +152,12 @@ class Judge:
         rows = len(test.rows)
         if test.complete:
             return f"all {rows:,} test rows, {window}"
+        sample = f"sample of {rows:,} of {len(days):,} test rows, {window}"
+        if (test.weights == test.weights[0]).all():
+            return f"a uniform {sample}"
         return (
-            f"a weighted sample of {rows:,} of {len(days):,} test rows, {window}: all positives, "
-            "negatives by how much they matter (Horvitz–Thompson weights)"
+            f"a weighted {sample}: all positives, negatives by how much they matter "
+            "(Horvitz–Thompson weights)"
         )
 
 
@@ -290,11 +298,11 @@ class VariantPublisher:
         """The honest comparisons, and what they say in words."""
         baselines = [
             Baseline(
-                name=BOOSTING,
-                description="gradient boosting on the same inputs with the last 8 transactions",
+                name=self._workload.baseline_name,
+                description=self._workload.baseline_description,
                 parameters=None,
-                training_seconds=judged.boosting_seconds,
-                quality=judged.qualities[BOOSTING],
+                training_seconds=judged.baseline_seconds,
+                quality=judged.qualities[self._workload.baseline_name],
             )
         ]
         for name, config in self._recipe.baselines.items():

@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt
 
 from compression.bench.config import BenchConfig
 from compression.errors import RecipeError
@@ -21,12 +21,10 @@ from compression.store.manifest import Name
 from compression.techniques import TECHNIQUES, Technique
 from compression.techniques.base import Options
 from compression.techniques.train import TrainOptions
-from compression.workloads import WORKLOADS
+from compression.validation import validate
+from compression.workloads import Chosen, find_workload
 
 ORIGINAL = "original"
-BOOSTING = "gradient-boosting"
-"""The baseline that every run has."""
-_M = TypeVar("_M", bound=BaseModel)
 
 
 class _Config(BaseModel):
@@ -57,8 +55,12 @@ class ValidationConfig(_Config):
     negatives: int | None = Field(default=None, ge=1000)
 
 
+def _named(workload: Any) -> Any:
+    return {"name": workload} if isinstance(workload, str) else workload
+
+
 class Recipe(_Config):
-    """A parsed recipe. `workload` holds the workload's own config."""
+    """A parsed recipe. Relative paths in it start at its folder."""
 
     version: Literal[1]
     model: Name
@@ -68,7 +70,8 @@ class Recipe(_Config):
     champion: Name = ORIGINAL
     gate: str | dict[str, Any] = "default"
     """A preset's name, or bounds of one's own."""
-    workload: dict[str, Any]
+    workload: Annotated[dict[str, Any], BeforeValidator(_named)]
+    """`name`, which may be all there is (`workload: fraud`), and the workload's own settings."""
     test: TestConfig = TestConfig()
     validation: ValidationConfig = ValidationConfig()
     samples: int = Field(default=1000, ge=32, le=20_000)
@@ -124,37 +127,11 @@ def _step(
     )
 
 
-def validate(kind: type[_M], document: Any, where: str) -> _M:
-    """Parse a document; errors name the place, the key and what is allowed there."""
-    try:
-        return kind.model_validate(document)
-    except ValidationError as error:
-        first = error.errors()[0]
-        path = ".".join(str(part) for part in first["loc"]) or "document"
-        if first["type"] == "extra_forbidden":
-            allowed = ", ".join(sorted(_allowed(kind, first["loc"][:-1])))
-            raise RecipeError(f"{where}: unknown key {path!r}; allowed here: {allowed}") from error
-        given = f" (given: {first['input']!r})" if first["type"] != "missing" else ""
-        raise RecipeError(f"{where}: {path}: {first['msg']}{given}") from error
-
-
-def _allowed(kind: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
-    """Keys of the model that `path` leads to, as far as it can be followed."""
-    for part in path:
-        field = kind.model_fields.get(str(part))
-        kind = kind if field is None else _model_in(field.annotation) or kind
-    return [field.alias or name for name, field in kind.model_fields.items()]
-
-
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    """The model that a field holds, itself or inside of a container."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next(filter(None, map(_model_in, get_args(annotation))), None)
-
-
 def load_recipe(path: Path) -> Recipe:
     """Read and check a recipe file.
+
+    A workload in the user's own file is pinned by the file's hash, so that the recipe's hash is
+    of that, too.
 
     Raises:
         RecipeError: names the file, the key, and the allowed values.
@@ -168,23 +145,24 @@ def load_recipe(path: Path) -> Recipe:
     if not isinstance(document, dict):
         raise RecipeError(f"{path} must be a mapping with version, model, workload, variants")
     recipe = validate(Recipe, document, str(path))
-    check(recipe, str(path))
-    return recipe
+    return pinned(recipe, check(recipe, str(path)))
 
 
-def check(recipe: Recipe, source: str) -> None:
+def pinned(recipe: Recipe, chosen: Chosen) -> Recipe:
+    """The recipe with the hash of the user's file that its workload stands in, if it does."""
+    if chosen.sha256 is None:
+        return recipe
+    return recipe.model_copy(update={"workload": recipe.workload | {"sha256": chosen.sha256}})
+
+
+def check(recipe: Recipe, source: str) -> Chosen:
     """The checks that go beyond types: workload, gate, parents, order of techniques."""
-    name = recipe.workload.get("name")
-    if not isinstance(name, str) or name not in WORKLOADS:
-        raise RecipeError(
-            f"{source}: workload.name is {name!r}; allowed: {', '.join(sorted(WORKLOADS))}"
-        )
-    validate(WORKLOADS[name].config, recipe.workload, f"{source}: workload")
+    chosen = find_workload(recipe.workload, source)
     try:
         recipe.gate_config  # noqa: B018
     except RecipeError as error:
         raise RecipeError(f"{source}: {error}") from error
-    _check_names(recipe, source)
+    _check_names(recipe, source, chosen)
     if recipe.variants.get(ORIGINAL, ChainConfig(steps=({},))).steps:
         raise RecipeError(
             f"{source}: variants must have {ORIGINAL!r} with no steps: the original is what all "
@@ -195,16 +173,18 @@ def check(recipe: Recipe, source: str) -> None:
             f"{source}: champion {recipe.champion!r} is not among the variants: "
             f"{', '.join(recipe.variants)}"
         )
-    _check_chains(recipe, source, WORKLOADS[name].student)
+    _check_chains(recipe, source, chosen.kind.student_type)
+    return chosen
 
 
-def _check_names(recipe: Recipe, source: str) -> None:
+def _check_names(recipe: Recipe, source: str, chosen: Chosen) -> None:
     twice = sorted(set(recipe.variants) & set(recipe.baselines))
     if twice:
         raise RecipeError(f"{source}: {', '.join(twice)}: a name of both a variant and a baseline")
-    if BOOSTING in recipe.chains():
+    baseline = chosen.kind.baseline_name
+    if baseline in recipe.chains():
         raise RecipeError(
-            f"{source}: {BOOSTING} is the name of a baseline that every recipe has: take another"
+            f"{source}: {baseline} is the name of the workload's own baseline: take another"
         )
 
 

@@ -1,4 +1,4 @@
-"""`original`: train the fraud workload's original."""
+"""`original`: train a workload's original."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import ClassVar
 
 
 class Original:
-    """Train the fraud workload's original model; goes on from the last epoch when interrupted."""
+    """Train a workload's original model; goes on from the last epoch when interrupted."""
 
     name: ClassVar[str] = "original"
-    help: ClassVar[str] = "train the fraud workload's original"
+    help: ClassVar[str] = "train a workload's original"
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """A recipe for the data, and where to."""
-        parser.add_argument("--recipe", type=Path, help="take the workload's settings from it")
+        parser.add_argument("--recipe", type=Path, help="whose workload (default: fraud)")
         parser.add_argument("--out", type=Path, help="folder (default: where the recipe looks)")
         parser.add_argument("--work", type=Path, default=Path("out/original"), help="checkpoints")
-        parser.add_argument("--epochs", type=int, help="passes over the frauds (default: 12)")
+        parser.add_argument("--epochs", type=int, help="default: as the workload says")
 
     def run(self, arguments: Namespace) -> int:
         """An hour or two on two cores."""
-        from compression.workloads.fraud.training import train_original_command
+        from compression.workloads.training import train_original_command
 
         train_original_command(arguments.recipe, arguments.out, arguments.work, arguments.epochs)
         return 0

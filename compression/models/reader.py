@@ -5,7 +5,8 @@ with the last rows beside it, asks the tokens once (or `hops` times) by attentio
 one query, keys and values need not be computed for each token: q·(K t) = (Kᵀq)·t, so the key and
 value matrices are applied to the query's side, once instead of `history_length` times. For 32
 tokens that halves the work of a transformer's read-out block, and a student of this form ranked
-better than a transformer of equal size after the same training (`compression/techniques/distillation.md`).
+better than a transformer of equal size after the same training: see
+`compression/techniques/distillation.md`.
 """
 
 from __future__ import annotations

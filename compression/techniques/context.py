@@ -68,7 +68,7 @@ class Context:
         key = hashlib.sha256(rows.tobytes() + self.workload.original_sha256.encode()).hexdigest()
         name = f"teacher-{key[:24]}.npz"
         for folder in (self.work, self.workload.shipped):
-            stored = load_arrays(folder / name)
+            stored = None if folder is None else load_arrays(folder / name)
             if stored is not None:
                 return stored["logits"].astype(np.float32), float(stored["seconds"])
         started = time.perf_counter()

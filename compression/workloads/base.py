@@ -1,86 +1,124 @@
-"""What a workload offers to recipes: data, architectures, and the original.
+"""The workload protocol: what a model, its data and its original must offer to recipes.
 
-A workload is a set of labelled rows with inputs by name, windows of rows for training, choosing
-and judging, and two architectures: the original's and a student's.
+A workload is labelled rows with named inputs, a head that says what the model's output means,
+three windows of rows (to train, to choose, to judge), a trained original and the architecture of
+a student. n is the number of all rows; m of those asked for. Derive from `Workload` to get what
+has a default here; `TrainableWorkload` in `compression.workloads.original` adds an original that
+is trained and kept by slimserve, `TableWorkload` in `compression.workloads.table` all of the rest
+for rows in a CSV or Parquet file.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import BaseModel
 from torch import nn
 
 from compression.heads import Head
 from compression.models.scorer import Scorer
 from compression.store.manifest import TensorSpec
 from compression.training.rows import Inputs
+from compression.workloads.boosting import Boosting
 
 Rows = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
+
+WINDOWS = ("train", "validation", "test")
 
 
 class Workload(Protocol):
-    """The fraud workload is one; anything with these members is another."""
+    """Built from an instance of its `settings_type`: `MyWorkload(settings)`."""
 
+    settings_type: ClassVar[type[BaseModel]]
+    """What a recipe may say under `workload`; must forbid unknown keys."""
+    student_type: ClassVar[type[BaseModel]]
+    """Options of a student, e.g. its width; must forbid unknown keys."""
     name: str
+    """In documents and messages."""
+
     inputs: tuple[TensorSpec, ...]
+    """FP32 each, batch first: shape (-1, …); in the order of the model's arguments."""
     outputs: tuple[TensorSpec, ...]
-    routing_key: str
-    """Request parameter that carries the key of `groups`, e.g. customer_id."""
+    """One, FP32, batch first: what the head publishes."""
     head: Head
-    """What the model's output means."""
+    """What the model's output means: see `compression.heads`."""
+    routing_key: str = "key"
+    """Request parameter that carries a row's routing key, e.g. customer_id."""
+
+    baseline_name: ClassVar[str] = "gradient-boosting"
+    """The cheap classic model that the original is held against."""
+    baseline_description: ClassVar[str] = "gradient boosting on the same inputs, flattened"
+    source_sha256: str | None = None
+    """Hash of the user's file that the class stands in; set when it is opened."""
+
     labels: npt.NDArray[Any]
-    """What the model is to say, one for each row, as the head defines it: bool[n] for binary."""
+    """[n]: what the model is to say, as the head defines it: bool for binary, int for classes
+    from 0 and identities, float for numbers."""
     groups: npt.NDArray[np.int32]
-    """int32[n]: who a row belongs to; the unit of bootstrap and of sticky routing."""
+    """int32[n]: whom a row belongs to; the unit of the bootstrap and of sticky routing."""
     days: npt.NDArray[np.int32]
     """int32[n]: day of each row, since the first."""
     train: Rows
+    """int64[·], rising; the windows share no row."""
     validation: Rows
     test: Rows
 
     @property
+    @abstractmethod
     def data_sha256(self) -> str:
-        """Hash of the data and of how it is split."""
+        """Hash of rows, labels and windows, 64 hex digits: what was made of other data is stale."""
         ...
 
+    @abstractmethod
     def gather(self, rows: Rows) -> Inputs:
-        """Model inputs of rows int64[m], by name in the order of `inputs`."""
+        """Inputs of rows int64[m]: name → float32[m, …], in the order of `inputs`."""
         ...
+
+    @property
+    @abstractmethod
+    def original_sha256(self) -> str:
+        """Hash of the original's weights, 64 hex digits."""
+        ...
+
+    @abstractmethod
+    def original(self) -> Scorer:
+        """The trained original with its finishing layer (`head.scorer`), in eval mode."""
+        ...
+
+    @property
+    @abstractmethod
+    def decision_threshold(self) -> float:
+        """An output of the original of at least this is a yes; chosen on validation rows."""
+        ...
+
+    @abstractmethod
+    def student(self, options: dict[str, Any]) -> nn.Module:
+        """An untrained student: inputs → raw outputs, as the head defines them.
+
+        options: those of `student_type`, and `seed`, which decides its weights.
+        """
+        ...
+
+    @property
+    def shipped(self) -> Path | None:
+        """Folder that may hold the original's outputs, computed when it was trained."""
+        return None
 
     def routing_keys(self, rows: Rows) -> npt.NDArray[np.str_]:
-        """Keys of rows as clients send them, unicode[m]."""
-        ...
+        """Routing keys of rows int64[m] as clients send them, unicode[m]."""
+        return self.groups[rows].astype(np.str_)
 
     def describe(self) -> dict[str, Any]:
-        """Source, windows, seed and counts, for documents and reports."""
-        ...
+        """Source, windows, seed and counts, as JSON values, for documents and reports."""
+        counts = {name: len(getattr(self, name)) for name in WINDOWS}
+        return {"rows": len(self.labels), "windows": counts, "data_sha256": self.data_sha256}
 
-    @property
-    def original_sha256(self) -> str:
-        """Hash of the original's weights."""
-        ...
-
-    @property
-    def shipped(self) -> Path:
-        """Folder that may hold teacher logits computed when the original was trained."""
-        ...
-
-    def original(self) -> Scorer:
-        """The trained original, in eval mode, and its decision threshold."""
-        ...
-
-    @property
-    def decision_threshold(self) -> float:
-        """The original's threshold, chosen on validation rows."""
-        ...
-
-    def student(self, options: dict[str, Any]) -> nn.Module:
-        """An untrained student, standardisation fitted: inputs → logits float32[n]."""
-        ...
-
-    def baseline_scores(self, rows: Rows, seed: int) -> npt.NDArray[np.float32]:
-        """Scores float32[m] of a cheap classic model (the honest baseline), trained on `train`."""
-        ...
+    def baseline_outputs(self, rows: Rows, seed: int) -> Floats:
+        """What the baseline, trained on `train`, publishes for rows int64[m]: float32[m, …]."""
+        model = Boosting(self.head, self.gather).fit(self.train, self.labels[self.train], seed)
+        return model.outputs(rows)

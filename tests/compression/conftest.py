@@ -13,12 +13,12 @@ import torch
 from compression.techniques.candidate import Candidate, Template
 from compression.techniques.context import Context
 from compression.training.loop import TrainConfig
-from compression.workloads.fraud import training
 from compression.workloads.fraud.config import FraudConfig
 from compression.workloads.fraud.features import FraudFeatures
 from compression.workloads.fraud.simulator import SimulatorConfig, simulate
 from compression.workloads.fraud.transactions import Transactions
 from compression.workloads.fraud.workload import FraudWorkload
+from compression.workloads.training import train_original
 from compression.workloads.windows import all_or_drawn
 
 TINY_SIZES = {"width": 16, "layers": 2, "heads": 4, "feed_forward": 32, "dropout": 0.1}
@@ -70,8 +70,8 @@ def tiny_original(
     """Folder of an original of two layers, trained for a second."""
     folder = tmp_path_factory.mktemp("tiny") / "original"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "ORIGINAL_SIZES", TINY_SIZES)
-        training.train_original(untrained_workload, folder, folder.parent / "work", TINY_TRAINING)
+        patch.setattr(FraudWorkload, "original_sizes", TINY_SIZES)
+        train_original(untrained_workload, folder, folder.parent / "work", TINY_TRAINING)
     return folder
 
 
@@ -91,7 +91,8 @@ def tiny_settings(small_config: SimulatorConfig, tiny_original: Path) -> dict[st
 @pytest.fixture(scope="session")
 def tiny_workload(tiny_settings: dict[str, Any]) -> FraudWorkload:
     """The small data and its trained original."""
-    return FraudWorkload(FraudConfig.model_validate(tiny_settings))
+    settings = {key: value for key, value in tiny_settings.items() if key != "name"}
+    return FraudWorkload(FraudConfig.model_validate(settings))
 
 
 @pytest.fixture(scope="session")

@@ -162,7 +162,7 @@ def test_a_missing_original_says_how_to_train_one(
 ) -> None:
     recipe = _recipe(tmp_path, **{**tiny_settings, "original": str(tmp_path / "nowhere")})
     assert _run(recipe, tmp_path) == BAD_DATA
-    assert "train one with: make original" in capsys.readouterr().err
+    assert "Train one with: python -m compression original" in capsys.readouterr().err
 
 
 def test_another_history_than_the_original_s_is_refused(

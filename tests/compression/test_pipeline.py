@@ -22,12 +22,13 @@ from compression.graphs import export
 from compression.graphs.session import open_session, run
 from compression.pipeline import run_recipe
 from compression.quality.gate import GateConfig
-from compression.recipe import Recipe, check, validate
+from compression.recipe import Recipe, check
 from compression.store import Manifest, ModelStore, Publisher, VariantExistsError
 from compression.techniques import TECHNIQUES
 from compression.techniques.candidate import Candidate
-from compression.workloads import WORKLOADS, WorkloadKind
-from compression.workloads.fraud.config import FraudConfig, StudentConfig
+from compression.validation import validate
+from compression.workloads import WORKLOADS
+from compression.workloads.fraud.config import FraudConfig
 from compression.workloads.fraud.workload import FraudWorkload
 
 STUDENT = {
@@ -565,15 +566,16 @@ def test_a_window_without_both_kinds_of_rows_is_refused_at_once(
     window: str,
     kind: str,
 ) -> None:
-    def poor(config: FraudConfig) -> FraudWorkload:
-        workload = FraudWorkload(config)
-        rows = getattr(workload, window)
-        labels = workload.labels[rows]
-        setattr(workload, window, rows[labels if kind == "positives" else ~labels])
-        return workload
+    class Poor(FraudWorkload):
+        """One window has one kind of rows."""
 
-    kind_of_workload = WorkloadKind(FraudConfig, StudentConfig, poor)
-    monkeypatch.setitem(WORKLOADS, "fraud", kind_of_workload)
+        def __init__(self, config: FraudConfig) -> None:
+            super().__init__(config)
+            rows = getattr(self, window)
+            labels = self.labels[rows]
+            setattr(self, window, rows[labels if kind == "positives" else ~labels])
+
+    monkeypatch.setitem(WORKLOADS, "fraud", Poor)
     with pytest.raises(DataError, match=f"the {window} window has .* give more data, or other"):
         place.run(_recipe(document))
     assert counted.applied == []

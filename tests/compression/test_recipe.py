@@ -191,9 +191,12 @@ def test_an_unknown_key_or_value_is_named_with_what_is_allowed(
         ),
         (
             lambda d: d["baselines"].update({"gradient-boosting": {"steps": [{"train": {}}]}}),
-            "gradient-boosting is the name of a baseline that every recipe has",
+            "gradient-boosting is the name of the workload's own baseline",
         ),
-        (lambda d: d["workload"].update(name="ads"), "workload.name is 'ads'; allowed: fraud"),
+        (
+            lambda d: d["workload"].update(name="ads"),
+            "workload.name is 'ads'; allowed: fraud, ver.*, or path/to/f",
+        ),
         (lambda d: d.update(workload={}), "workload.name is None; allowed: fraud"),
         (lambda d: d.update(workload={"name": ["fraud"]}), r"workload.name is \['fraud'\]"),
         (lambda d: d.update(gate="strict"), "no preset 'strict'; allowed: default, mlperf-99.9"),

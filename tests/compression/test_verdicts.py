@@ -22,7 +22,7 @@ def _between(low: float | None, high: float | None) -> Estimate:
     ],
 )
 def test_whether_the_original_earns_its_cost(estimate: Estimate, beginning: str) -> None:
-    said = earns_its_cost(estimate)
+    said = earns_its_cost("gradient boosting", estimate)
     assert said.startswith(beginning)
     assert said.endswith(".")
 
@@ -45,5 +45,7 @@ def test_whether_the_teacher_helped(estimate: Estimate, beginning: str) -> None:
 
 
 def test_the_interval_is_told_where_there_is_one() -> None:
-    assert "0.970 (95 % interval 0.900 to 0.990) of the" in earns_its_cost(_between(0.9, 0.99))
-    assert "reaches 0.970 of the" in earns_its_cost(_between(None, None))
+    assert "0.970 (95 % interval 0.900 to 0.990) of the" in earns_its_cost(
+        "boosting", _between(0.9, 0.99)
+    )
+    assert "reaches 0.970 of the" in earns_its_cost("boosting", _between(None, None))

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
+from compression.validation import RecipePath
 from compression.workloads.fraud.simulator import SimulatorConfig
 from compression.workloads.fraud.splits import SplitConfig
 
@@ -18,15 +19,14 @@ class FraudConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: Literal["fraud"] = "fraud"
-    data: Path | None = None
+    data: RecipePath | None = None
     """Parquet or CSV of transactions; None simulates."""
     columns: dict[str, str] = {}
     """Published column name → the file's own name."""
     simulator: SimulatorConfig = SimulatorConfig()
     history_length: int = Field(default=32, ge=1, le=512)
     split: SplitConfig = SplitConfig()
-    original: Path = SHIPPED_ORIGINAL
+    original: RecipePath = SHIPPED_ORIGINAL
     """Folder with the trained original: model.safetensors and training.json."""
 
 

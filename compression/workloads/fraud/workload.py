@@ -5,28 +5,22 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from functools import cached_property
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 
 from compression.errors import RecipeError
 from compression.heads import Binary, Head
 from compression.models.reader import HistoryReader, ReaderConfig
-from compression.models.scorer import Scorer
 from compression.models.transformer import TransactionTransformer, TransformerConfig
 from compression.quality.segmentation import Segmentation
 from compression.store.manifest import TensorSpec
+from compression.training.loop import TrainConfig
 from compression.training.rows import Inputs
-from compression.workloads.base import Rows
-from compression.workloads.fraud.artifact import (
-    OriginalRecord,
-    load_original,
-    load_record,
-    weights_sha256,
-)
+from compression.workloads.base import Floats, Rows
 from compression.workloads.fraud.boosting import GradientBoostingBaseline
 from compression.workloads.fraud.config import FraudConfig, StudentConfig
 from compression.workloads.fraud.features import (
@@ -38,21 +32,37 @@ from compression.workloads.fraud.files import read_transactions
 from compression.workloads.fraud.segments import amount_edges, fraud_segments
 from compression.workloads.fraud.simulator import simulate
 from compression.workloads.fraud.splits import split
+from compression.workloads.original import TrainableWorkload
 
 RISK = TRANSACTION_FEATURES.index("terminal_risk_30d")
 STANDARDISE_ROWS = 20_000
 BASELINE_NEGATIVES_PER_POSITIVE = 10
 
 
-class FraudWorkload:
-    """Simulated or the user's own transactions; see `compression.workloads.base.Workload`."""
+class FraudWorkload(TrainableWorkload):
+    """Simulated or the user's own transactions."""
 
     name = "fraud"
+    settings_type = FraudConfig
+    student_type = StudentConfig
     routing_key = "customer_id"
     head: Head = Binary()
+    baseline_description = "gradient boosting on the same inputs with the last 8 transactions"
+    original_sizes: ClassVar[dict[str, Any]] = {
+        "width": 256, "layers": 4, "heads": 8, "feed_forward": 1024, "dropout": 0.1,
+    }  # fmt: skip
+    original_training = TrainConfig(
+        epochs=12,
+        batch_rows=256,
+        learning_rate=6e-4,
+        negatives_per_positive=6,
+        average_decay=0.998,
+        bfloat16=True,
+    )
 
     def __init__(self, config: FraudConfig) -> None:
         self.config = config
+        self.original_path = config.original
         if config.data is None:
             self.transactions = simulate(config.simulator)
         else:
@@ -63,13 +73,11 @@ class FraudWorkload:
         self.train, self.validation, self.test = windows.train, windows.validation, windows.test
         self.labels, self.groups, self.days = tx.fraud, tx.customer, tx.time_days
         k = config.history_length
-        self.inputs: tuple[TensorSpec, ...] = (
+        self.inputs = (
             TensorSpec(name="transaction", datatype="FP32", shape=(-1, len(TRANSACTION_FEATURES))),
             TensorSpec(name="history", datatype="FP32", shape=(-1, k, len(HISTORY_FEATURES))),
         )
-        self.outputs: tuple[TensorSpec, ...] = (
-            TensorSpec(name="score", datatype="FP32", shape=(-1,)),
-        )
+        self.outputs = (TensorSpec(name="score", datatype="FP32", shape=(-1,)),)
 
     @cached_property
     def data_sha256(self) -> str:
@@ -123,82 +131,64 @@ class FraudWorkload:
             "data_sha256": self.data_sha256,
         }
 
-    @cached_property
-    def original_record(self) -> OriginalRecord:
-        """How the original was trained."""
-        return load_record(self.config.original)
-
-    @cached_property
-    def original_sha256(self) -> str:
-        """Hash of the original's weights file."""
-        return weights_sha256(self.config.original)
-
     @property
-    def shipped(self) -> Path:
-        """The original's folder: it may hold teacher logits, too."""
-        return self.config.original
+    def architecture(self) -> dict[str, Any]:
+        """The original's sizes."""
+        return self._config(self.original_sizes).to_dict()
 
-    def original(self) -> Scorer:
-        """The trained original."""
-        scorer = load_original(self.config.original)
-        architecture = self.original_record.architecture
-        if architecture["history_length"] != self.config.history_length:
+    def original_body(self, architecture: dict[str, Any]) -> TransactionTransformer:
+        """A transformer."""
+        given, needed = architecture["history_length"], self.config.history_length
+        if given != needed:
             raise RecipeError(
-                f"workload.history_length is {self.config.history_length}, but the original in "
-                f"{self.config.original} was trained with {architecture['history_length']}: "
-                "use that, or train another original with: make original"
+                f"workload.history_length is {needed}, but the original in {self.original_path} "
+                f"was trained with {given}: use that, or train another original with: make original"
             )
-        return scorer
+        return TransactionTransformer(TransformerConfig(**architecture))
 
-    @property
-    def decision_threshold(self) -> float:
-        """The original's threshold."""
-        return self.original_record.decision_threshold
-
-    def transformer(self, sizes: dict[str, Any], seed: int) -> TransactionTransformer:
-        """An untrained transformer for these inputs, its standardisation fitted on `train`."""
-        torch.manual_seed(seed)
-        model = TransactionTransformer(
-            TransformerConfig(
-                transaction_features=len(TRANSACTION_FEATURES),
-                history_features=len(HISTORY_FEATURES),
-                history_length=self.config.history_length,
-                **sizes,
-            )
-        )
-        self._fit_inputs(model, seed)
-        return model
-
-    def _fit_inputs(self, model: TransactionTransformer | HistoryReader, seed: int) -> None:
+    def fit_inputs(self, body: nn.Module, seed: int) -> None:
+        """Fit the body's standardisation on `train`."""
         generator = np.random.default_rng(seed)
         rows = generator.choice(self.train, min(STANDARDISE_ROWS, len(self.train)), replace=False)
+        model = cast(TransactionTransformer | HistoryReader, body)
         model.fit_inputs(*(torch.from_numpy(array) for array in self.gather(rows).values()))
+
+    def _config(self, sizes: dict[str, Any]) -> TransformerConfig:
+        return TransformerConfig(
+            transaction_features=len(TRANSACTION_FEATURES),
+            history_features=len(HISTORY_FEATURES),
+            history_length=self.config.history_length,
+            **sizes,
+        )
 
     def student(self, options: dict[str, Any]) -> TransactionTransformer | HistoryReader:
         """A small model; options: those of `StudentConfig`, and a seed."""
         sizes = {**options}
         seed = int(sizes.pop("seed", 0))
         config = StudentConfig.model_validate(sizes)
-        shared = {name: getattr(config, name) for name in ("width", "heads", "feed_forward")}
-        if config.architecture == "transformer":
-            return self.transformer({**shared, "layers": config.layers}, seed)
-        k = self.config.history_length
         torch.manual_seed(seed)
-        reader = HistoryReader(
-            ReaderConfig(
-                transaction_features=len(TRANSACTION_FEATURES),
-                history_features=len(HISTORY_FEATURES),
-                history_length=k,
-                head_width=config.head_width,
-                hops=config.layers,
-                recent_rows=min(k, config.recent_rows),
-                **shared,
-            )
-        )
-        self._fit_inputs(reader, seed)
-        return reader
+        shared = {name: getattr(config, name) for name in ("width", "heads", "feed_forward")}
+        student: TransactionTransformer | HistoryReader
+        if config.architecture == "transformer":
+            student = TransactionTransformer(self._config({**shared, "layers": config.layers}))
+        else:
+            student = HistoryReader(self._reader_config(config, shared))
+        self.fit_inputs(student, seed)
+        return student
 
-    def baseline_scores(self, rows: Rows, seed: int) -> npt.NDArray[np.float32]:
+    def _reader_config(self, config: StudentConfig, shared: dict[str, int]) -> ReaderConfig:
+        k = self.config.history_length
+        return ReaderConfig(
+            transaction_features=len(TRANSACTION_FEATURES),
+            history_features=len(HISTORY_FEATURES),
+            history_length=k,
+            head_width=config.head_width,
+            hops=config.layers,
+            recent_rows=min(k, config.recent_rows),
+            **shared,
+        )
+
+    def baseline_outputs(self, rows: Rows, seed: int) -> Floats:
         """Gradient boosting on the 20 inputs and the flattened recent history."""
         generator = np.random.default_rng(seed)
         labels = self.labels[self.train]

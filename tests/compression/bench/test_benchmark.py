@@ -13,8 +13,9 @@ from compression.__main__ import main
 from compression.bench import benchmark
 from compression.bench.results import Results
 from compression.errors import RecipeError
-from compression.recipe import Recipe, check, load_recipe, validate
+from compression.recipe import Recipe, check, load_recipe
 from compression.store import Manifest, ModelStore
+from compression.validation import validate
 from tests.support.store import build_store
 
 NAMES = ("original", "close", "poor", "slow")

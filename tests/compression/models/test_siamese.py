@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from compression.graphs.export import to_onnx
+from compression.models.scorer import Scorer
 from compression.models.siamese import SiameseConfig, SiameseNetwork
 
 CONFIG = SiameseConfig(size=16, widths=(4, 8), convolutions=2, embedding=6)
@@ -59,7 +60,7 @@ def test_a_pair_s_logit_does_not_depend_on_its_batch(network: SiameseNetwork) ->
 def test_it_exports_with_any_batch(network: SiameseNetwork) -> None:
     first, second = _pictures(7), _pictures(7)
     example = {"probe": first[:3].numpy(), "reference": second[:3].numpy()}
-    session = onnxruntime.InferenceSession(to_onnx(network, example, "logit"))
+    session = onnxruntime.InferenceSession(to_onnx(Scorer(network), example, "logit"))
     for rows in (1, 7):
         inputs = {"probe": first[:rows].numpy(), "reference": second[:rows].numpy()}
         (logits,) = session.run(None, inputs)

@@ -12,8 +12,7 @@ from compression.errors import DataError, RecipeError
 from compression.models.reader import HistoryReader
 from compression.models.transformer import TransformerConfig
 from compression.techniques.candidate import parameter_count
-from compression.workloads import WORKLOADS
-from compression.workloads.base import Workload
+from compression.workloads import find_workload
 from compression.workloads.fraud.config import FraudConfig, StudentConfig
 from compression.workloads.fraud.files import write_transactions
 from compression.workloads.fraud.workload import FraudWorkload
@@ -26,7 +25,7 @@ def _with(workload: FraudWorkload, **settings: Any) -> FraudWorkload:
 def test_the_registry_opens_a_workload_from_a_recipe_s_settings(
     tiny_settings: dict[str, Any], tiny_workload: FraudWorkload
 ) -> None:
-    opened: Workload = WORKLOADS["fraud"].open(tiny_settings)
+    opened = find_workload(tiny_settings, "recipe.yaml").open()
     assert opened.data_sha256 == tiny_workload.data_sha256
     assert opened.original_sha256 == tiny_workload.original_sha256
 
@@ -74,7 +73,7 @@ def test_the_hash_is_of_data_split_and_history(
 ) -> None:
     simulator = {**tiny_settings["simulator"], **settings.get("simulator", {})}
     changed = {**tiny_settings, **settings, "simulator": simulator}
-    other = FraudWorkload(FraudConfig.model_validate(changed))
+    other = find_workload(changed, "recipe.yaml").open()
     assert other.data_sha256 != tiny_workload.data_sha256
 
 
@@ -97,7 +96,7 @@ def test_the_original_is_the_trained_one_in_eval_mode(tiny_workload: FraudWorklo
     original, record = tiny_workload.original(), tiny_workload.original_record
     assert not original.training
     assert parameter_count(original) == record.parameters
-    assert float(original.get_buffer("slope")) == pytest.approx(record.calibration_slope)
+    assert float(original.get_buffer("slope")) == pytest.approx(record.calibration["slope"])
     assert tiny_workload.decision_threshold == record.decision_threshold
     assert tiny_workload.shipped == tiny_workload.config.original
 
@@ -111,11 +110,11 @@ def test_without_a_trained_original_it_says_how_to_train_one(
     untrained_workload: FraudWorkload, tmp_path: Path
 ) -> None:
     workload = _with(untrained_workload, original=tmp_path / "nowhere")
-    with pytest.raises(DataError, match="make original"):
+    with pytest.raises(DataError, match="Train one with"):
         workload.original()
-    with pytest.raises(DataError, match="make original"):
+    with pytest.raises(DataError, match="Train one with"):
         _ = workload.original_sha256
-    with pytest.raises(DataError, match="make original"):
+    with pytest.raises(DataError, match="Train one with"):
         _ = workload.decision_threshold
 
 

@@ -15,17 +15,17 @@ from compression.techniques.context import Context
 from compression.techniques.train import TrainOptions
 from compression.training.pool import training_pool
 from compression.training.scoring import outputs_of
-from compression.workloads.fraud import training
-from compression.workloads.fraud.artifact import load_record
-from compression.workloads.fraud.training import choosing_sample, score_pool, train_original
+from compression.workloads import training
 from compression.workloads.fraud.workload import FraudWorkload
+from compression.workloads.original import load_record
+from compression.workloads.training import score_pool, train_original
 from compression.workloads.windows import all_or_drawn
 from tests.compression.conftest import TINY_SIZES, TINY_TRAINING
 
 
 @pytest.fixture
 def tiny_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "ORIGINAL_SIZES", TINY_SIZES)
+    monkeypatch.setattr(FraudWorkload, "original_sizes", TINY_SIZES)
 
 
 def test_the_record_says_how_the_original_was_trained(tiny_workload: FraudWorkload) -> None:
@@ -51,15 +51,23 @@ def test_scores_are_calibrated_and_the_threshold_is_one_of_them(
     assert tiny_workload.labels[rows][alerts].mean() > 2 * share
 
 
-def test_epochs_are_chosen_on_all_frauds_and_weighted_others(
-    tiny_workload: FraudWorkload, monkeypatch: pytest.MonkeyPatch
+def test_epochs_are_chosen_on_all_frauds_and_drawn_others(
+    untrained_workload: FraudWorkload, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    asked: list[int] = []
+
+    def measured(labels: Any, scores: Any, weights: Any) -> float:
+        asked.append(len(labels))
+        assert weights.sum() == pytest.approx(len(untrained_workload.validation))
+        return average_precision(labels, scores, weights)
+
+    monkeypatch.setattr(FraudWorkload, "original_sizes", TINY_SIZES)
     monkeypatch.setattr(training, "CHOOSING_NEGATIVES", 500)
-    labels = tiny_workload.labels[tiny_workload.validation]
-    sample = choosing_sample(tiny_workload, seed=0)
-    assert labels[sample.index].sum() == labels.sum()
-    assert len(sample) == labels.sum() + 500
-    assert sample.weights.sum() == pytest.approx(len(labels))
+    monkeypatch.setattr(training, "average_precision", measured)
+    config = replace(TINY_TRAINING, epochs=1)
+    train_original(untrained_workload, tmp_path / "o", tmp_path / "work", config)
+    frauds = untrained_workload.labels[untrained_workload.validation].sum()
+    assert asked == [frauds + 500]
 
 
 @pytest.mark.usefixtures("tiny_sizes")
@@ -121,7 +129,7 @@ def test_the_pool_s_teacher_logits_ship_beside_the_original(
 def test_the_command_trains_where_it_is_told(
     tiny_settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "ORIGINAL_TRAINING", TINY_TRAINING)
+    monkeypatch.setattr(FraudWorkload, "original_training", TINY_TRAINING)
     monkeypatch.setattr(training, "TrainOptions", lambda: TrainOptions(pool_negatives=100))
     document = {
         "version": 1, "model": "fraud", "workload": tiny_settings, "variants": {"original": {}},
