@@ -126,7 +126,8 @@ def test_defaults_are_the_careful_ones(tmp_path: Path) -> None:
         (
             _variant(parent="original", steps=[{"distill": {"student": {"depth": 3}}}]),
             r"small: distill\.student: unknown key 'depth'; "
-            r"allowed here: feed_forward, heads, layers, width",
+            r"allowed here: architecture, feed_forward, head_width, "
+            r"heads, layers, recent_rows, width",
         ),
         (
             _variant(parent="original", steps=[{"train": {"student": {"width": 30}}}]),
