@@ -8,11 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import nn
 
-from compression.models.resize import head_counts, resize_to
+from compression.models.saved import load_module, save_module
 from compression.models.scorer import Scorer
 from compression.workloads.base import Workload
 
@@ -57,15 +55,11 @@ class Candidate:
     def save(self, folder: Path) -> None:
         """Write without pickle; the record last, so that a folder with a record is whole."""
         folder.mkdir(parents=True, exist_ok=True)
-        save_file(
-            {name: value.contiguous() for name, value in self.module.state_dict().items()},
-            folder / MODULE,
-        )
+        save_module(self.module, folder / MODULE)
         if self.onnx is not None:
             (folder / GRAPH).write_bytes(self.onnx)
         record = {
             "template": {"kind": self.template.kind, "options": self.template.options},
-            "heads": head_counts(self.module),
             "onnx": self.onnx is not None,
             "precision": self.precision,
             "notes": self.notes,
@@ -83,10 +77,7 @@ class Candidate:
         record = json.loads((folder / RECORD).read_text())
         template = Template(**record["template"])
         module = template.build(workload)
-        with safe_open(folder / MODULE, "pt") as file:
-            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        resize_to(module, state, record["heads"])
-        module.load_state_dict(state)
+        load_module(module, folder / MODULE)
         return cls(
             template,
             module.eval(),

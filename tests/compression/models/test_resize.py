@@ -6,44 +6,62 @@ import pytest
 import torch
 from torch import nn
 
-from compression.models.resize import head_counts, resize_to
-from compression.models.scorer import Scorer
-from compression.models.transformer import Attention
-from compression.techniques.candidate import parameter_count
-from compression.techniques.context import Context
-from compression.techniques.prune import remove_structures
-from compression.workloads.fraud.workload import FraudWorkload
+from compression.models.attention import attentions
+from compression.models.low_rank import factorised
+from compression.models.resize import resize_to, structure_of
+from compression.pruning.criteria import Magnitude
+from compression.pruning.structured import prune_to, removable
+from tests.compression.pruning.networks import NETWORKS, network
 
 
-@pytest.fixture
-def pruned(tiny_workload: FraudWorkload, shared_context: Context) -> Scorer:
-    """Half of the heads and of the hidden units are gone."""
-    module = copy.deepcopy(tiny_workload.original())
-    remove_structures(module.body, 2, 16, shared_context)
+def _pruned(name: str) -> nn.Module:
+    module, example = network(name)
+    left = {s.name: s.share(0.4) for s in removable(module, example)}
+    prune_to(module, example, left, Magnitude())
     return module.eval()
 
 
-def test_a_pruned_module_is_rebuilt_from_its_weights(
-    tiny_workload: FraudWorkload, pruned: Scorer
-) -> None:
-    fresh = tiny_workload.original()
-    assert parameter_count(pruned) < parameter_count(fresh)
+@pytest.mark.parametrize("name", sorted(NETWORKS))
+def test_a_pruned_network_is_rebuilt_from_its_weights(name: str) -> None:
+    pruned, (fresh, example) = _pruned(name), network(name)
     state = pruned.state_dict()
-    resize_to(fresh, state, head_counts(pruned))
+    assert {k: v.shape for k, v in fresh.state_dict().items()} != {
+        k: v.shape for k, v in state.items()
+    }
+    resize_to(fresh, state, structure_of(pruned))
     fresh.load_state_dict(state)
-    assert parameter_count(fresh) == parameter_count(pruned)
-    assert head_counts(fresh) == head_counts(pruned)
-    inputs = tiny_workload.gather(tiny_workload.validation[:50])
-    tensors = [torch.from_numpy(array) for array in inputs.values()]
-    with torch.inference_mode():
-        assert torch.equal(fresh.eval()(*tensors), pruned(*tensors))
+    assert torch.equal(fresh.eval()(*example), pruned(*example))
+    assert repr(fresh) == repr(pruned)  # the sizes that layers tell of themselves
+    assert structure_of(fresh) == structure_of(pruned)
 
 
-def test_what_has_its_size_already_is_left_alone(tiny_workload: FraudWorkload) -> None:
-    module = tiny_workload.original()
-    before = dict(module.named_modules())
-    resize_to(module, module.state_dict(), head_counts(module))
-    assert dict(module.named_modules()) == before
+def test_a_rebuilt_network_can_be_pruned_again() -> None:
+    pruned, (fresh, example) = _pruned("conv"), network("conv")
+    resize_to(fresh, pruned.state_dict(), structure_of(pruned))
+    left = {s.name: s.share(0.5) for s in removable(fresh, example)}
+    assert prune_to(fresh, example, left, Magnitude()) > 0
+    assert fresh(*example).shape == (5, 4)
+
+
+def test_factorised_layers_are_rebuilt(  # and those that were pruned before
+) -> None:
+    module, (fresh, example) = _pruned("transactions"), network("transactions")
+    block = module.get_submodule("blocks.0")
+    block.add_module("widen", factorised(block.get_submodule("widen"), 3))  # type: ignore[arg-type]
+    attention = module.get_submodule("blocks.1.attention")
+    attention.add_module("q", factorised(attention.get_submodule("q"), 2))  # type: ignore[arg-type]
+    state = module.state_dict()
+    resize_to(fresh, state, structure_of(module))
+    fresh.load_state_dict(state)
+    assert torch.equal(fresh.eval()(*example), module(*example))
+    assert attentions(fresh)["blocks.1.attention"].heads == 2
+
+
+def test_what_has_its_size_already_is_left_alone() -> None:
+    module, _ = network("transactions")
+    before = dict(module.named_parameters())
+    resize_to(module, module.state_dict(), structure_of(module))
+    assert all(parameter is before[name] for name, parameter in module.named_parameters())
 
 
 def test_layers_without_bias_stay_without() -> None:
@@ -54,9 +72,19 @@ def test_layers_without_bias_stay_without() -> None:
     assert isinstance(last, nn.Linear)
     assert first.bias is None
     assert (first.out_features, last.in_features) == (3, 3)
-    assert last.bias is not None
 
 
-def test_head_counts_are_by_module_name() -> None:
-    module = nn.ModuleDict({"a": Attention(8, 2), "b": nn.Sequential(Attention(8, 4))})
-    assert head_counts(module) == {"a": 2, "b.0": 4}
+def test_norms_without_weights_are_told_by_the_structure() -> None:
+    module = nn.Sequential(nn.Linear(4, 3), nn.LayerNorm(3, elementwise_affine=False))
+    fresh = nn.Sequential(nn.Linear(4, 6), nn.LayerNorm(6, elementwise_affine=False))
+    resize_to(fresh, module.state_dict(), structure_of(module))
+    fresh.load_state_dict(module.state_dict())
+    x = torch.randn(2, 4)
+    assert torch.equal(fresh(x), module(x))
+
+
+def test_a_network_that_is_one_layer() -> None:
+    fresh, module = nn.Linear(8, 4), nn.Linear(5, 4)
+    resize_to(fresh, module.state_dict(), structure_of(module))
+    fresh.load_state_dict(copy.deepcopy(module.state_dict()))
+    assert fresh(torch.zeros(1, 5)).shape == (1, 4)

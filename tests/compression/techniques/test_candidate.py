@@ -34,7 +34,7 @@ def test_nothing_saved_is_nothing_to_load(tiny_workload: FraudWorkload, tmp_path
     assert Candidate.load(tmp_path / "step", tiny_workload) is None
 
 
-@pytest.mark.parametrize("killed", ["save_file", "os.replace"])
+@pytest.mark.parametrize("killed", ["save_module", "os.replace"])
 def test_a_half_saved_candidate_is_not_there(
     candidate: Candidate,
     tiny_workload: FraudWorkload,
@@ -46,8 +46,8 @@ def test_a_half_saved_candidate_is_not_there(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        if killed == "save_file":
-            patch.setattr(module, "save_file", kill)
+        if killed == "save_module":
+            patch.setattr(module, "save_module", kill)
         else:
             patch.setattr("os.replace", kill)
         with pytest.raises(KeyboardInterrupt):

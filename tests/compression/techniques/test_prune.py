@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from compression.graphs.inspect import flops_per_row
 from compression.graphs.session import scores_of
-from compression.models.resize import head_counts
+from compression.models.attention import attentions
 from compression.models.transformer import Attention, TransactionTransformer
 from compression.techniques.candidate import Candidate, parameter_count
 from compression.techniques.context import Context
@@ -35,7 +35,7 @@ def test_tensors_really_shrink(candidate: Candidate, pruned: Candidate) -> None:
 def test_whole_heads_go_and_the_attention_knows(candidate: Candidate, pruned: Candidate) -> None:
     assert [attention.heads for attention in _attentions(candidate)] == [4, 4]
     assert [attention.heads for attention in _attentions(pruned)] == [2, 2]
-    assert set(head_counts(pruned.module).values()) == {2}
+    assert {a.heads for a in attentions(pruned.module).values()} == {2}
 
 
 def test_the_residual_stream_keeps_its_width(pruned: Candidate) -> None:

@@ -1,0 +1,1 @@
+"""What pruning is made of: which units go together, what they are worth, and when to stop."""
