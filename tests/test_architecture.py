@@ -21,6 +21,7 @@ COMPRESS_EXTRA = {
     "safetensors",
     "sklearn",
     "pyarrow",
+    "zstandard",
 }
 UNPICKLERS = {"pickle", "_pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
 OPENS_PROGRAMS = {"compression.artifacts", "serve_app.runners.program"}
