@@ -31,17 +31,19 @@ class Masks:
             for name, mask in self.kept.items():
                 module.get_parameter(name).mul_(mask)
 
-    def sparsity(self) -> float:
-        """Share of the masked layers' weights that are zero."""
-        weights = sum(mask.numel() for mask in self.kept.values())
-        return 1 - sum(int(mask.sum()) for mask in self.kept.values()) / weights
-
 
 def sparse_layers(module: nn.Module, keep: Sequence[str] = ()) -> Iterator[tuple[str, Tensor]]:
     """(parameter name, weight) of Linear and convolution layers, but those matching `keep`."""
     for name, part in module.named_modules():
         if isinstance(part, LAYERS) and not any(fnmatchcase(name, p) for p in keep):
             yield (f"{name}.weight" if name else "weight"), part.weight.detach()
+
+
+def sparsity(module: nn.Module) -> float:
+    """Share of the weights of Linear and convolution layers that are zero."""
+    weights = [weight for _, weight in sparse_layers(module)]
+    zeros = sum(int((weight == 0).sum()) for weight in weights)
+    return zeros / max(1, sum(weight.numel() for weight in weights))
 
 
 def magnitude_masks(

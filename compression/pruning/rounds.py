@@ -36,10 +36,28 @@ class Rounds:
         os.replace(aside, self._path(number, "json"))
 
     def load(self, number: int, build: Callable[[], _M]) -> _M:
-        """The module of a finished round; `build` makes one of the architecture."""
+        """The module of a round that `records` tells of; `build` makes one of the architecture."""
         module = build()
         load_module(module, self._path(number, "safetensors"))
         return module
 
     def _path(self, number: int, suffix: str) -> Path:
         return self._folder / f"round-{number:02d}.{suffix}"
+
+
+class _Unkept(Rounds):
+    """Where there is no folder, nothing is kept and every run begins at the beginning."""
+
+    def __init__(self) -> None:
+        super().__init__(Path())
+
+    def records(self) -> list[dict[str, Any]]:
+        return []
+
+    def save(self, number: int, module: nn.Module, record: dict[str, Any]) -> None:
+        pass
+
+
+def rounds_in(scratch: Path | None) -> Rounds:
+    """The rounds of the step whose scratch folder it is."""
+    return _Unkept() if scratch is None else Rounds(scratch / "rounds")

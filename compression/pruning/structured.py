@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Literal
@@ -33,7 +34,7 @@ def removable(
     (`stem.*`) that must stay as they are. The output layer, residual streams and whatever does not
     survive a trial (`compression.pruning.soundness`) are left out.
     """
-    found = Dependencies(body, example).structures()
+    found = Dependencies(copy.deepcopy(body), example).structures()
     return tuple(
         structure
         for structure in found

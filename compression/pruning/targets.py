@@ -12,8 +12,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from compression.graphs.inspect import flops_per_row
 from compression.graphs.paired import compare_graphs
 
-MEASURE_SECONDS = 1.0
-
 
 @dataclass(frozen=True)
 class Figures:
@@ -76,7 +74,7 @@ def measure(
     start: bytes,
     parameters: int,
     row: Mapping[str, npt.NDArray[Any]],
-    seconds: float = MEASURE_SECONDS,
+    seconds: float,
 ) -> Figures:
     """Figures of an fp32 ONNX file beside the one it started from, on inputs of one row."""
     # The start's seconds over the model's own: how many times faster it is.

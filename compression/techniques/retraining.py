@@ -52,6 +52,11 @@ def retraining_rows(options: RetrainOptions, context: Context, report: Report) -
     )
 
 
+def objective(options: RetrainOptions, context: Context) -> SoftAndHardLabels:
+    """What retraining minimises."""
+    return SoftAndHardLabels(context.workload.head, options.temperature, options.soft_weight)
+
+
 def retrain(
     module: Scorer,
     rows: TrainingRows,
@@ -76,7 +81,7 @@ def retrain(
     log = Trainer(
         module.body,
         rows,
-        SoftAndHardLabels(context.workload.head, options.temperature, options.soft_weight),
+        objective(options, context),
         TrainConfig(
             epochs=epochs,
             batch_rows=options.batch_rows,

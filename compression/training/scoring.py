@@ -22,6 +22,11 @@ def nothing(done: int, total: int) -> None:
     """A report that nobody watches."""
 
 
+def part_of(report: Report, part: int, parts: int) -> Report:
+    """A report of one part of equal ones, the first is 0, told as a share of the whole."""
+    return lambda done, total: report(part * total + done, parts * total)
+
+
 def in_chunks(
     score: Callable[[Inputs], Floats],
     gather: Gather,

@@ -10,6 +10,8 @@ from compression.pruning.structured import prune_to
 from compression.training.objectives import HardLabels
 from compression.training.rows import Batch
 
+LABELS = HardLabels(Binary())
+
 
 class _Two(nn.Module):
     """Four hidden units on four inputs, one each."""
@@ -50,7 +52,7 @@ def test_magnitude_looks_at_weights() -> None:
 
 def test_taylor_looks_at_what_the_loss_would_miss() -> None:
     module = _Two()
-    prune_to(module, (torch.randn(3, 4),), {"hidden": 2}, Taylor(_batches([2, 3]), HardLabels(Binary())))
+    prune_to(module, (torch.randn(3, 4),), {"hidden": 2}, Taylor(_batches([2, 3]), LABELS))
     assert _kept(module) == [1.0, 2.0]
 
 
@@ -60,14 +62,14 @@ def test_gradients_of_opposite_batches_do_not_cancel() -> None:
     mirrored = Batch(both[1].inputs, torch.zeros(6), None)
     total = _gradient(module, both[0]) + _gradient(module, both[1])
     assert float(total.abs().max()) < 0.2 * float(_gradient(module, both[0]).abs().max())
-    criterion = Taylor((both[0], both[1], mirrored), HardLabels(Binary()))
+    criterion = Taylor((both[0], both[1], mirrored), LABELS)
     prune_to(module, (torch.randn(3, 4),), {"hidden": 2}, criterion)
     assert _kept(module) == [1.0, 2.0]
 
 
 def _gradient(module: _Two, batch: Batch) -> Tensor:
     module.zero_grad()
-    HardLabels(Binary())(module(*batch.inputs), batch).backward()  # type: ignore[no-untyped-call]
+    LABELS(module(*batch.inputs), batch).backward()  # type: ignore[no-untyped-call]
     gradient = module.hidden.weight.grad
     assert gradient is not None
     return gradient.clone()
@@ -79,7 +81,7 @@ def test_taylor_scores_are_sums_of_weight_times_gradient() -> None:
     expected = sum(
         (module.hidden.weight * _gradient(module, batch)).abs().sum(1).detach() for batch in batches
     )
-    score = Taylor(batches, HardLabels(Binary()))(module)
+    score = Taylor(batches, LABELS)(module)
     dependencies = Dependencies(module, (torch.randn(3, 4),))
     structure = next(s for s in dependencies.structures() if s.name == "hidden")
     worth = score(dependencies.group(structure, range(4)))
@@ -91,5 +93,5 @@ def test_taylor_scores_are_sums_of_weight_times_gradient() -> None:
 
 def test_no_gradient_is_left_behind() -> None:
     module = _Two()
-    prune_to(module, (torch.randn(3, 4),), {"hidden": 2}, Taylor(_batches([0]), HardLabels(Binary())))
+    prune_to(module, (torch.randn(3, 4),), {"hidden": 2}, Taylor(_batches([0]), LABELS))
     assert all(parameter.grad is None for parameter in module.parameters())

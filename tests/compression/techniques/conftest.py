@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from compression.techniques.candidate import Candidate
+from compression.techniques.candidate import Candidate, parameter_count
 from compression.techniques.context import Context
 from compression.techniques.distill import Distill, DistillOptions
 from compression.techniques.prune import Prune, PruneOptions
 from compression.techniques.quantize import Quantize, QuantizeOptions
 from compression.techniques.train import Train, TrainOptions
+from tests.compression.graphs.made import stand_in
 from tests.compression.techniques.reports import Reports
 
 STUDENT = {"width": 8, "layers": 1, "heads": 2, "feed_forward": 16}
@@ -21,15 +22,29 @@ TRAINING = {
     "negatives_per_positive": 0.4,
     "pool_negatives": 2_000,
 }
+RETRAINING = {
+    "batch_rows": 64,
+    "max_positives": 300,
+    "negatives_per_positive": 1,
+    "pool_negatives": 2_000,
+    "measure_seconds": 0.02,
+}
+
+
+@pytest.fixture
+def stand_in_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests of a technique's course: graphs as large as the module's, without the exporter."""
+    monkeypatch.setattr(
+        Context, "float_graph", lambda self, module: stand_in(parameter_count(module))
+    )
 
 
 @pytest.fixture(scope="session")
 def pruned(candidate: Candidate, shared_context: Context) -> Candidate:
     """Half of the structures went, in two rounds."""
-    options = PruneOptions(
-        remove=0.5, rounds=2, batch_rows=64, max_positives=300, negatives_per_positive=1,
-        pool_negatives=2_000,
-    )  # fmt: skip
+    options = PruneOptions.model_validate(
+        {**RETRAINING, "remove": 0.5, "rounds": 2, "stop_at_gate": False}
+    )
     return Prune().apply(candidate, options, shared_context, Reports())
 
 

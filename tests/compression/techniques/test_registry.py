@@ -7,7 +7,9 @@ from compression.techniques import TECHNIQUES
 
 
 def test_techniques_go_by_their_names() -> None:
-    assert set(TECHNIQUES) == {"onnx", "prune", "quantize", "distill", "train"}
+    assert set(TECHNIQUES) == {
+        "onnx", "prune", "sparsify", "factorize", "quantize", "distill", "train",
+    }  # fmt: skip
     assert all(technique.name == name for name, technique in TECHNIQUES.items())
 
 
