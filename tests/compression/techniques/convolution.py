@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
@@ -31,18 +29,13 @@ class HistoryConvolution(nn.Module):
         return logit
 
 
-class ConvolutionWorkload:
+class ConvolutionWorkload(FraudWorkload):
     """Everything but the original is the fraud workload's."""
 
-    original_sha256 = "c0" * 32
-
     def __init__(self, inner: FraudWorkload) -> None:
-        self._inner = inner
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
+        self.__dict__.update(inner.__dict__, original_sha256="c0" * 32)
 
     def original(self) -> Scorer:
         """Not trained, but always the same."""
         torch.manual_seed(3)
-        return self._inner.head.scorer(HistoryConvolution()).eval()
+        return self.head.scorer(HistoryConvolution()).eval()
