@@ -19,7 +19,7 @@ SERVE := $(PYTHON) -m serve_app up --store $(OUT)/store --model fraud --port $(P
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo compress compare serve original test lint format types check \
-	bench-compression bench-serving clean
+	bench-compression bench-distillation bench-serving clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | sort | expand -t 20
@@ -69,6 +69,10 @@ bench-compression: $(INSTALLED)  ## what every kind of compression saves, agains
 	$(PYTHON) -m compression bench compression/recipes/fraud-bench.yaml --replace \
 		--store out/bench-compression/store --work out/bench-compression/work \
 		--out out/bench-compression
+
+bench-distillation: $(INSTALLED)  ## where a teacher helps: ways to train a student, over seeds (resumes)
+	$(PYTHON) -m compression study compression/recipes/fraud-distillation.yaml \
+		--work out/bench-distillation/work --out out/bench-distillation
 
 bench-serving: $(INSTALLED)  ## the same int8 file here and behind Ray Serve's tutorial way
 	$(PYTHON) -m loadtest bench-serving --store out/demo/store --out out/bench-serving

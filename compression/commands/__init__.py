@@ -12,6 +12,7 @@ from compression.commands.listing import List
 from compression.commands.original import Original
 from compression.commands.run import Run
 from compression.commands.show import Show
+from compression.commands.study import StudyCommand
 
 COMMANDS: dict[str, Command] = {
     command.name: command
@@ -21,6 +22,7 @@ COMMANDS: dict[str, Command] = {
         Show(),
         Gate(),
         Bench(),
+        StudyCommand(),
         Original(),
     )
 }

@@ -50,6 +50,10 @@ class Head(Protocol):
         """bool[n]: rows that every epoch takes; the others are drawn anew, a few for each."""
         ...
 
+    def seems_rare(self, raw: Array) -> npt.NDArray[np.bool_]:
+        """bool[n]: `rare`, guessed from a teacher's raw outputs where labels are not known."""
+        ...
+
     def targets(self, labels: Array) -> Array:
         """Labels as the losses want them, batch first."""
         ...

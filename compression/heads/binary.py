@@ -32,6 +32,10 @@ class Binary:
         """The positives."""
         return labels.astype(np.bool_)
 
+    def seems_rare(self, raw: Array) -> npt.NDArray[np.bool_]:
+        """What the teacher takes for positive, given how positives were sampled for it."""
+        return raw > 0
+
     def targets(self, labels: Array) -> Array:
         """float32[n], 0 or 1."""
         return labels.astype(np.float32)

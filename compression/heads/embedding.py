@@ -44,6 +44,10 @@ class Embedding:
         """All rows: nothing is down-sampled."""
         return np.ones(len(labels), np.bool_)
 
+    def seems_rare(self, raw: Array) -> npt.NDArray[np.bool_]:
+        """All rows."""
+        return np.ones(len(raw), np.bool_)
+
     def targets(self, labels: Array) -> Array:
         """int64[n]."""
         return labels.astype(np.int64)

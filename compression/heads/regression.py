@@ -39,6 +39,10 @@ class Regression:
         """All rows: nothing is down-sampled."""
         return np.ones(len(labels), np.bool_)
 
+    def seems_rare(self, raw: Array) -> npt.NDArray[np.bool_]:
+        """All rows."""
+        return np.ones(len(raw), np.bool_)
+
     def targets(self, labels: Array) -> Array:
         """float32[n]."""
         return labels.astype(np.float32)

@@ -1,5 +1,9 @@
 """`distill`: a student learns from the original's soft scores beside the hard labels.
 
+The teacher helps twice more than by its scores: it knows which of the many negatives are hard to
+tell from a positive (`near_share`), and what to think of rows whose labels have not come yet
+(`labelled_share`). `python -m compression study` measures each against the student alone.
+
 Source: Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network", 2015.
 """
 
@@ -8,15 +12,20 @@ from __future__ import annotations
 import time
 from typing import ClassVar
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import Field
 
+from compression.errors import TechniqueError
 from compression.techniques.base import Family, Options
 from compression.techniques.candidate import Candidate
 from compression.techniques.context import Context
-from compression.techniques.train import TrainOptions, train_student
+from compression.techniques.train import TrainOptions, labelled, train_student
 from compression.training.objectives import SoftAndHardLabels
 from compression.training.pool import training_pool
-from compression.training.scoring import Report
+from compression.training.rows import TrainingRows, pooled
+from compression.training.scoring import Floats, Report
+from compression.workloads.base import Rows, Workload
 
 
 class DistillOptions(TrainOptions):
@@ -24,6 +33,10 @@ class DistillOptions(TrainOptions):
 
     temperature: float = Field(default=2.0, gt=0)
     soft_weight: float = Field(default=0.9, ge=0, le=1)
+    near_share: float = Field(default=0.0, ge=0, lt=1)
+    """Share of an epoch's negatives drawn from those that the teacher scores highest."""
+    near_quantile: float = Field(default=0.95, gt=0, lt=1)
+    """Negatives above this quantile of the teacher's scores count as near."""
 
 
 class Distill:
@@ -39,14 +52,47 @@ class Distill:
     ) -> Candidate:
         """A student taught by the workload's original."""
         started = time.perf_counter()
-        rows = training_pool(context.workload, options.pool_negatives, context.seed)
-        teacher, teacher_seconds = context.teacher_outputs(rows, report)
-        head = context.workload.head
-        objective = SoftAndHardLabels(head, options.temperature, options.soft_weight)
-        student, log = train_student(options, context, objective, teacher, report)
+        pool = training_pool(context.workload, options.pool_negatives, context.seed)
+        teacher, teacher_seconds = context.teacher_outputs(pool, report)
+        rows = self.rows(options, context.workload, pool, teacher)
+        objective = SoftAndHardLabels(
+            context.workload.head, options.temperature, options.soft_weight
+        )
+        student, log = train_student(options, context, rows, objective, report)
         notes = {
             "training_seconds": log.seconds,
             "teacher_scoring_seconds": teacher_seconds,
             "rows_seen": log.rows_seen,
         }
         return student.noted(notes, time.perf_counter() - started)
+
+    def rows(
+        self, options: DistillOptions, workload: Workload, pool: Rows, teacher: Floats
+    ) -> TrainingRows:
+        """The pool with labels where they are known, and the teacher's word everywhere."""
+        head, labels = workload.head, workload.labels[pool]
+        known = labelled(options, workload, pool)
+        rare = np.where(known, head.rare(labels), head.seems_rare(teacher))
+        return TrainingRows(
+            pooled(workload.gather(pool)),
+            head.targets(labels),
+            rare,
+            teacher,
+            known=None if known.all() else known,
+            near=_near(teacher, rare, options) if options.near_share else None,
+            near_share=options.near_share,
+        )
+
+
+def _near(
+    teacher: Floats, rare: npt.NDArray[np.bool_], options: DistillOptions
+) -> npt.NDArray[np.bool_]:
+    """bool[n]: the rows that are not rare and that the teacher scores highest."""
+    if teacher.ndim != 1 or rare.all():
+        raise TechniqueError(
+            "near_share needs rows that are drawn anew each epoch, as negatives are, and one "
+            "score a row to rank them by: leave it out for this workload's head"
+        )
+    bound = np.quantile(teacher[~rare], options.near_quantile)
+    near: npt.NDArray[np.bool_] = ~rare & (teacher >= bound)
+    return near

@@ -48,7 +48,7 @@ def retraining_rows(options: RetrainOptions, context: Context, report: Report) -
         workload.head.targets(labels),
         workload.head.rare(labels),
         teacher,
-        options.max_positives,
+        max_positives=options.max_positives,
     )
 
 

@@ -5,9 +5,12 @@ Not a compression of anything: the honest baseline for `distill`, same rows, sam
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any, ClassVar
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import Field
 
 from compression.techniques.base import Family, Options
@@ -17,7 +20,8 @@ from compression.training.loop import TrainConfig, Trainer, TrainingLog
 from compression.training.objectives import HardLabels, Objective
 from compression.training.pool import training_pool
 from compression.training.rows import TrainingRows, pooled
-from compression.training.scoring import Floats, Report
+from compression.training.scoring import Report
+from compression.workloads.base import Rows, Workload
 
 
 class TrainOptions(Options):
@@ -32,35 +36,41 @@ class TrainOptions(Options):
     pool_negatives: int = Field(default=300_000, ge=1)
     """Negatives of the training window that the epochs draw from. More is better: twelve epochs
     on 80,000 ended two points of average precision below twelve on all of them."""
+    labelled_share: float = Field(default=1.0, gt=0, le=1)
+    """Share of the training window, from its start, whose labels are known: labels come late."""
+    seed: int = Field(default=0, ge=0)
+    """Added to the run's, for training the same again by other random numbers."""
+
+
+def labelled(options: TrainOptions, workload: Workload, rows: Rows) -> npt.NDArray[np.bool_]:
+    """bool[len(rows)]: which rows of the pool have a label that is known."""
+    last = workload.train[math.ceil(options.labelled_share * len(workload.train)) - 1]
+    known: npt.NDArray[np.bool_] = rows <= last
+    return known
 
 
 def train_student(
     options: TrainOptions,
     context: Context,
+    rows: TrainingRows,
     objective: Objective,
-    teacher: Floats | None,
     report: Report,
 ) -> tuple[Candidate, TrainingLog]:
     """An untrained student, trained and recalibrated; the training's log beside it."""
-    workload = context.workload
-    student = {**options.student, "seed": context.seed}
-    template = Template("student", student)
+    workload, seed = context.workload, context.seed + options.seed
+    template = Template("student", {**options.student, "seed": seed})
     module = template.build(workload)
-    rows = training_pool(workload, options.pool_negatives, context.seed)
-    labels, head = workload.labels[rows], workload.head
     scratch = context.scratch
     log = Trainer(
         module.body,
-        TrainingRows(
-            pooled(workload.gather(rows)), head.targets(labels), head.rare(labels), teacher
-        ),
+        rows,
         objective,
         TrainConfig(
             epochs=options.epochs,
             batch_rows=options.batch_rows,
             learning_rate=options.learning_rate,
             negatives_per_positive=options.negatives_per_positive,
-            seed=context.seed,
+            seed=seed,
         ),
         report=lambda done, steps, loss: report(done, steps),
         checkpoint_path=None if scratch is None else scratch / "student.checkpoint.safetensors",
@@ -83,8 +93,12 @@ class Train:
     ) -> Candidate:
         """A student of the workload; the candidate given is not used."""
         started = time.perf_counter()
-        student, log = train_student(
-            options, context, HardLabels(context.workload.head), None, report
-        )
+        workload, head = context.workload, context.workload.head
+        pool = training_pool(workload, options.pool_negatives, context.seed)
+        pool = pool[labelled(options, workload, pool)]
+        labels = workload.labels[pool]
+        head.check(labels, f"train (its first {options.labelled_share:.0%})")
+        rows = TrainingRows(pooled(workload.gather(pool)), head.targets(labels), head.rare(labels))
+        student, log = train_student(options, context, rows, HardLabels(head), report)
         notes = {"training_seconds": log.seconds, "rows_seen": log.rows_seen}
         return student.noted(notes, time.perf_counter() - started)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from torch import Tensor
@@ -36,7 +36,8 @@ class SoftAndHardLabels:
     """Distillation (Hinton et al. 2015).
 
     `soft_weight` · (loss against the teacher at `temperature`) + (1 - `soft_weight`) · (loss
-    against the labels), both as the head defines them.
+    against the labels), both as the head defines them. Rows without a label have the first part
+    alone.
     """
 
     head: Head
@@ -47,6 +48,12 @@ class SoftAndHardLabels:
         """Scalar loss; the batch must carry the teacher's outputs."""
         if batch.teacher is None:
             raise TrainingError("distillation needs the teacher's outputs on every training row")
-        soft = self.head.soft_loss(raw, batch.teacher, self.temperature)
-        hard = self.head.hard_loss(raw, batch.targets)
-        return self.soft_weight * soft + (1 - self.soft_weight) * hard
+        soft = self.soft_weight * self.head.soft_loss(raw, batch.teacher, self.temperature)
+        known, share = batch.known, 1.0
+        if known is not None:
+            share = float(known.float().mean())
+            if share == 0:
+                return soft
+            raw, batch = raw[known], replace(batch, targets=batch.targets[known])
+        # Of a batch that is half known, the labels have half a say.
+        return soft + (1 - self.soft_weight) * share * self.head.hard_loss(raw, batch.targets)

@@ -26,6 +26,8 @@ class Batch:
     inputs: tuple[Tensor, ...]
     targets: Tensor
     teacher: Tensor | None
+    known: Tensor | None = None
+    """bool[n]: rows whose targets are labels; the others have the teacher alone. None: all."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,12 @@ class TrainingRows:
     """bool[n]: rows that every epoch takes, e.g. positives; of the others it draws some."""
     teacher: npt.NDArray[np.float32] | None = None
     """The teacher's raw outputs, batch first."""
+    known: npt.NDArray[np.bool_] | None = None
+    """bool[n]: rows whose label is known; None: all."""
+    near: npt.NDArray[np.bool_] | None = None
+    """bool[n]: rows that are not rare but hard to tell from those that are."""
+    near_share: float = 0.0
+    """Share of an epoch's other rows that are drawn from `near`."""
     max_positives: int | None = None
     """Bound on the rare rows of one epoch, for quick runs; None takes all."""
 
@@ -52,10 +60,22 @@ class TrainingRows:
         positives = np.flatnonzero(self.rare)
         if self.max_positives is not None and self.max_positives < len(positives):
             positives = generator.choice(positives, self.max_positives, replace=False)
-        negatives = np.flatnonzero(~self.rare)
-        wanted = min(len(negatives), int(len(positives) * negatives_per_positive))
-        drawn = generator.choice(negatives, wanted, replace=False)
-        return generator.permutation(np.concatenate((positives, drawn)))
+        others = self._others(generator, int(len(positives) * negatives_per_positive))
+        return generator.permutation(np.concatenate((positives, *others)))
+
+    def _others(self, generator: np.random.Generator, wanted: int) -> list[npt.NDArray[np.int64]]:
+        """A draw of the rows that are not rare, those near to them apart."""
+        pools, counts = [np.flatnonzero(~self.rare)], [wanted]
+        if self.near is not None:
+            near_rows, far_rows = ~self.rare & self.near, ~self.rare & ~self.near
+            pools = [np.flatnonzero(near_rows), np.flatnonzero(far_rows)]
+            # Where there are not enough near rows, others make up for them: epochs stay as long.
+            counts = [min(len(pools[0]), round(self.near_share * wanted))]
+            counts.append(wanted - counts[0])
+        return [
+            generator.choice(pool, min(len(pool), count), replace=False)
+            for pool, count in zip(pools, counts, strict=True)
+        ]
 
     def batches(self, positions: npt.NDArray[np.int64], rows: int) -> Iterator[Batch]:
         """Batches of `rows` rows; a last, smaller one is left out."""
@@ -64,7 +84,8 @@ class TrainingRows:
             inputs = tuple(torch.from_numpy(array) for array in self.gather(chosen).values())
             targets = torch.from_numpy(self.targets[chosen])
             soft = None if self.teacher is None else torch.from_numpy(self.teacher[chosen])
-            yield Batch(inputs, targets, soft)
+            known = None if self.known is None else torch.from_numpy(self.known[chosen])
+            yield Batch(inputs, targets, soft, known)
 
 
 def pooled(inputs: Inputs) -> Callable[[npt.NDArray[np.int64]], Inputs]:

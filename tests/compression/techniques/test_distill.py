@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import copy
+
 import numpy as np
+import pytest
 import torch
 
 from compression.models.scorer import Scorer
@@ -77,3 +80,41 @@ def test_a_warm_cache_of_teacher_logits_gives_the_same_student(
         for name, value in distilled.module.state_dict().items():
             assert torch.equal(other.module.state_dict()[name], value), name
     assert reports.calls[-1][0] == reports.calls[-1][1]
+
+
+def test_labels_that_are_not_known_are_not_looked_at(
+    candidate: Candidate, shared_context: Context
+) -> None:
+    """Turning the labels of the later rows round changes nothing."""
+    options = DistillOptions.model_validate(
+        {**TRAINING, "epochs": 1, "labelled_share": 0.5, "near_share": 0.3}
+    )
+    workload = copy.copy(shared_context.workload)
+    pool = training_pool(workload, options.pool_negatives, shared_context.seed)
+    teacher, _ = shared_context.teacher_outputs(pool, Reports())
+    middle = workload.train[len(workload.train) // 2]
+    turned = copy.copy(workload)
+    turned.labels = np.where(
+        np.arange(len(workload.labels)) > middle, ~workload.labels, workload.labels
+    )
+    rows, others = (Distill().rows(options, either, pool, teacher) for either in (workload, turned))
+    assert rows.known is not None
+    assert 0 < rows.known.sum() < len(pool)
+    np.testing.assert_array_equal(rows.rare, others.rare)
+    np.testing.assert_array_equal(rows.near, others.near)
+    np.testing.assert_array_equal(rows.targets[rows.known], others.targets[rows.known])
+    student = Distill().apply(candidate, options, shared_context, Reports())
+    assert student.notes[0]["rows_seen"] > 0
+
+
+def test_near_rows_are_those_that_the_teacher_scores_highest(shared_context: Context) -> None:
+    options = DistillOptions.model_validate({**TRAINING, "near_share": 0.3, "near_quantile": 0.9})
+    workload = shared_context.workload
+    pool = training_pool(workload, options.pool_negatives, shared_context.seed)
+    teacher, _ = shared_context.teacher_outputs(pool, Reports())
+    rows = Distill().rows(options, workload, pool, teacher)
+    assert rows.near is not None
+    assert not (rows.near & rows.rare).any()
+    far = ~rows.near & ~rows.rare
+    assert rows.near.sum() == pytest.approx(0.1 * (~rows.rare).sum(), abs=2)
+    assert teacher[rows.near].min() >= teacher[far].max()

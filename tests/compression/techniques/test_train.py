@@ -1,12 +1,17 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 from compression.techniques.candidate import Candidate
+from compression.techniques.context import Context
+from compression.techniques.train import Train, TrainOptions, labelled
 from compression.training.pool import training_pool
 from compression.training.scoring import outputs_of
 from compression.workloads.fraud.workload import FraudWorkload
+from tests.compression.techniques.conftest import TRAINING
+from tests.compression.techniques.reports import Reports
 
 
 def test_the_twin_has_the_student_s_size_and_training_but_no_teacher(
@@ -49,3 +54,17 @@ def test_the_pool_is_every_positive_and_drawn_negatives_of_the_training_window(
 def test_a_pool_larger_than_the_window_is_the_window(tiny_workload: FraudWorkload) -> None:
     pool = training_pool(tiny_workload, 10**9, seed=0)
     np.testing.assert_array_equal(pool, tiny_workload.train)
+
+
+def test_labels_come_late(tiny_workload: FraudWorkload) -> None:
+    options = TrainOptions(labelled_share=0.25)
+    known = labelled(options, tiny_workload, tiny_workload.train)
+    assert known.mean() == pytest.approx(0.25, abs=0.001)
+    assert known[: known.sum()].all(), "those of the first weeks"
+    assert labelled(TrainOptions(), tiny_workload, tiny_workload.train).all()
+
+
+def test_another_seed_is_another_student(candidate: Candidate, shared_context: Context) -> None:
+    options = TrainOptions.model_validate({**TRAINING, "epochs": 1, "seed": 1})
+    student = Train().apply(candidate, options, shared_context, Reports())
+    assert student.template.options["seed"] == 1

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -61,3 +62,14 @@ def test_the_soft_part_is_least_where_the_student_is_the_teacher() -> None:
 def test_without_a_teacher_there_is_nothing_to_distil() -> None:
     with pytest.raises(TrainingError, match="teacher's outputs on every training row"):
         SoftAndHardLabels(Binary())(LOGITS, _batch(None))
+
+
+def test_rows_without_a_label_have_the_teacher_alone() -> None:
+    objective = SoftAndHardLabels(Binary(), 2.0, 0.5)
+    known = torch.tensor([True, False, False])
+    given = float(objective(LOGITS, replace(_batch(), known=known)))
+    soft = float(SoftAndHardLabels(Binary(), 2.0, 1.0)(LOGITS, _batch()))
+    hard = _cross_entropy(LOGITS.tolist()[0], TARGETS.tolist()[0])
+    assert given == pytest.approx(0.5 * soft + 0.5 * hard / 3, rel=1e-5)
+    unknown = replace(_batch(), known=torch.zeros(3, dtype=torch.bool))
+    assert float(objective(LOGITS, unknown)) == pytest.approx(0.5 * soft, rel=1e-5)

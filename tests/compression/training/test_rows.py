@@ -69,3 +69,20 @@ def test_a_last_smaller_batch_is_left_out() -> None:
 def test_without_a_teacher_batches_carry_none() -> None:
     (batch,) = _rows().batches(np.arange(8), 8)
     assert batch.teacher is None
+
+
+def test_rows_near_to_the_rare_have_their_share() -> None:
+    near = np.zeros(100, np.bool_)
+    near[1:21] = True  # two of them are rare, and stay so
+    rows = _rows(near=near, near_share=0.4)
+    positions = rows.epoch(np.random.default_rng(SEED), 2)
+    assert rows.rare[positions].sum() == 10
+    assert (near & ~rows.rare)[positions].sum() == 8, "0.4 of 20 others"
+    assert len(set(positions)) == 30
+
+
+def test_batches_say_whose_label_is_known() -> None:
+    known = np.arange(100) < 50
+    (batch,) = _rows(known=known).batches(np.arange(46, 54), 8)
+    assert batch.known is not None
+    assert batch.known.tolist() == [True] * 4 + [False] * 4

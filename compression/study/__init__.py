@@ -1,0 +1,1 @@
+"""Studies: the same student trained in several ways, each over several seeds, on equal terms."""
