@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ import compression.store.layout as layout
 from compression.store.errors import VariantExistsError
 from compression.store.evidence import Evidence
 from compression.store.filesystem import open_filesystem
+from compression.store.folder import write_folder
 from compression.store.manifest import Baselines, Document, Manifest, ModelDocument, StoredFile
 from compression.store.samples import Samples
 
@@ -94,15 +94,7 @@ class Publisher:
             self._fs.rm(folder, recursive=True)
 
     def _publish_folder(self, folder: Path, manifest: bytes, contents: Mapping[str, bytes]) -> None:
-        aside = folder.parent / f".{folder.name}.{uuid.uuid4().hex}"
-        aside.mkdir(parents=True)
-        try:
-            for path, content in contents.items():
-                (aside / path).write_bytes(content)
-            (aside / layout.MANIFEST).write_bytes(manifest)
-            _swap(aside, folder)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
+        write_folder(folder, {**contents, layout.MANIFEST: manifest})
 
     def _write(self, path: str, content: bytes) -> None:
         target = f"{self._root}/{path}"
@@ -116,19 +108,3 @@ class Publisher:
             os.replace(aside, target)
         finally:
             aside.unlink(missing_ok=True)
-
-
-def _swap(new: Path, folder: Path) -> None:
-    """Rename `new` to `folder`; what was there before goes, or comes back where this fails."""
-    if not folder.exists():
-        os.rename(new, folder)
-        return
-    old = folder.parent / f".{folder.name}.{uuid.uuid4().hex}"
-    try:
-        os.rename(folder, old)
-        os.rename(new, folder)
-    except BaseException:
-        if old.exists() and not folder.exists():
-            os.rename(old, folder)
-        raise
-    shutil.rmtree(old, ignore_errors=True)

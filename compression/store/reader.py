@@ -101,6 +101,12 @@ class ModelStore:
         self._require_own(path, f"{manifest.model}/{manifest.name}", f"{model}/{variant}")
         return manifest
 
+    def manifest_sha256(self, model: str, variant: str) -> str:
+        """sha256 (hex) of the variant's manifest file: names this very publication of it."""
+        self.manifest(model, variant)
+        content = self._present(f"{self._folder(model, variant)}/{layout.MANIFEST}")
+        return hashlib.sha256(content).hexdigest()
+
     def baselines(self, model: str) -> Baselines | None:
         """The baselines the original is held against, None if none were published."""
         path = f"{model}/{layout.BASELINES}"
@@ -182,13 +188,17 @@ class ModelStore:
         except OSError as error:
             raise StoreUnavailableError(f"cannot read {path} in {self.uri}: {error}") from error
 
-    def _document(self, path: str, kind: type[_D]) -> _D:
+    def _present(self, path: str) -> bytes:
         try:
-            return kind.model_validate_json(self._read(path))
+            return self._read(path)
         except FileNotFoundError as error:
             raise StoreUnavailableError(
                 f"{path} is no longer in {self.uri}: it was removed or is being replaced; try again"
             ) from error
+
+    def _document(self, path: str, kind: type[_D]) -> _D:
+        try:
+            return kind.model_validate_json(self._present(path))
         except ValidationError as error:
             raise CorruptArtifactError(
                 f"{path} in {self.uri} is not a valid {kind.__name__}: {_explain(error)}"
