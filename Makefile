@@ -19,7 +19,7 @@ SERVE := $(PYTHON) -m serve_app up --store $(OUT)/store --model fraud --port $(P
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo compress compare serve original test lint format types check \
-	bench-compression bench-distillation bench-serving clean
+	bench-compression bench-distillation bench-serving edge-check clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | sort | expand -t 20
@@ -49,7 +49,7 @@ serve: $(INSTALLED)  ## keep the application up on port 8000 (model fraud), prin
 original: $(INSTALLED)  ## train the original anew (an hour or two; resumes when interrupted)
 	$(PYTHON) -m compression original
 
-test: $(INSTALLED)  ## all tests (needs Debian's package prometheus for one of them)
+test: $(INSTALLED)  ## all tests (needs Debian's packages prometheus, nodejs and npm)
 	$(PYTHON) -m pytest
 
 lint: $(INSTALLED)  ## ruff: lint and format
@@ -76,6 +76,11 @@ bench-distillation: $(INSTALLED)  ## where a teacher helps: ways to train a stud
 
 bench-serving: $(INSTALLED)  ## the same int8 file here and behind Ray Serve's tutorial way
 	$(PYTHON) -m loadtest bench-serving --store out/demo/store --out out/bench-serving
+
+edge-check: $(INSTALLED)  ## the distilled variants in onnxruntime-web against the server (needs Node)
+	@test -e $(OUT)/store/fraud/model.json || $(MAKE) --no-print-directory compress
+	$(PYTHON) -m tests.support.edge_check --store $(OUT)/store --out $(OUT)/edge \
+		distilled distilled-int8
 
 clean:  ## remove everything made here but the virtual environment
 	rm -rf out .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -5,6 +5,8 @@ CompressionError              exit code
 ├── RecipeError               4   a recipe has an unknown key, an impossible chain, a bad value
 ├── TrainingError             5   training diverged or a checkpoint does not fit
 ├── TechniqueError            6   a technique produced something it must not publish
+├── ExportError               9   a variant cannot be exported for phones and browsers
+├── BudgetError              10   an export is larger, or needs more memory, than it may
 └── GateFailedError          11   a published variant does not meet the bounds it is judged by
 
 The store's own errors (`compression.store.errors`) carry exit codes 7 and 8.
@@ -41,6 +43,18 @@ class TechniqueError(CompressionError):
     """A technique made an artifact that is not what its name says (e.g. int8 without integers)."""
 
     exit_code = 6
+
+
+class ExportError(CompressionError):
+    """A variant cannot be exported: the message says which rule or which node, and what to do."""
+
+    exit_code = 9
+
+
+class BudgetError(CompressionError):
+    """An export is over its budget of bytes or of memory; nothing was written."""
+
+    exit_code = 10
 
 
 class GateFailedError(CompressionError):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from compression.commands.base import Command
 from compression.commands.bench import Bench
+from compression.commands.export import Export
 from compression.commands.gate import Gate
 from compression.commands.listing import List
 from compression.commands.original import Original
@@ -21,6 +22,7 @@ COMMANDS: dict[str, Command] = {
         List(),
         Show(),
         Gate(),
+        Export(),
         Bench(),
         StudyCommand(),
         Original(),

@@ -1,0 +1,1 @@
+"""Variants for phones and browsers: a folder that an app ships, checked against its budget."""
