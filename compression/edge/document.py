@@ -84,7 +84,7 @@ class EdgeRequest(Document):
     inputs: dict[str, tuple[int | float | bool, ...]]
     outputs: dict[str, tuple[int | float | bool, ...]]
     alert: bool | None
-    """The decision; None where the output it is made on has several values."""
+    """The decision; None where the output it is made on has several values a row."""
 
 
 class EdgeSamples(Document):

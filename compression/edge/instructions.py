@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 from compression.edge.compatibility import TARGET, WEB_VERSION
@@ -13,7 +14,6 @@ from compression.store.manifest import TensorSpec
 
 def instructions(edge: EdgeDocument) -> str:
     """What an app's developer needs to know: how to run the model and how to check a port."""
-    output = json.dumps(edge.decision.output)
     feeds = ",\n".join(f"  {json.dumps(spec.name)}: {_tensor(spec)}" for spec in edge.inputs)
     return f"""# {edge.model} / {edge.variant}
 
@@ -28,15 +28,17 @@ const session = await ort.InferenceSession.create("{edge.file.path}");
 const answer = await session.run({{
 {feeds},
 }});
-const alert = answer[{output}].data[0] >= {edge.decision.threshold!r};
+{_decided(edge)}
 ```
 
-`{SAMPLES}` holds held-out requests (`inputs`), what the server answers them (`outputs`) and the
-decision (`alert`): run them through your port before you ship it. Float models differ by less than
-0.0001; int8 kernels round differently from one processor to the next, so compare decisions.
+`{SAMPLES}` holds held-out requests (`inputs`), what the server answers them (`outputs`) and, where
+the output is one value, the decision (`alert`): run them through your port before you ship it.
+Float models differ by less than 0.0001; int8 kernels round differently from one processor to the
+next, so compare decisions.
 
 The model needs up to {edge.memory.peak_bytes:,} bytes of memory on top of the runtime's own.
-Quality gate: {_gate(edge)}. `edge.json` has all figures and their meaning.
+Quality gate: {_gate(edge)}.
+`edge.json` has all figures and their meaning.
 """
 
 
@@ -55,6 +57,15 @@ def _tensor(spec: TensorSpec) -> str:
     convert = ", BigInt" if kind.array.startswith("Big") else ""
     values = f"{kind.array}.from(request.inputs[{json.dumps(spec.name)}]{convert})"
     return f'new ort.Tensor("{kind.name}", {values}, [{shape}])'
+
+
+def _decided(edge: EdgeDocument) -> str:
+    """The line that reads the answer; with several values to it the decision is the app's own."""
+    (output,) = (spec for spec in edge.outputs if spec.name == edge.decision.output)
+    values = f"answer[{json.dumps(output.name)}].data"
+    if math.prod(output.shape[1:]) > 1:
+        return f"const values = {values};"
+    return f"const alert = {values}[0] >= {edge.decision.threshold!r};"
 
 
 def _gate(edge: EdgeDocument) -> str:

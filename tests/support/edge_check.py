@@ -2,6 +2,7 @@
 
     python -m tests.support.edge_check --store out/demo/store --out out/demo/edge distilled
 
+`alerts` counts rows that the server alerts on, `same` the share of rows decided alike.
 Ends with 1 where a float variant's scores are more than 0.0001 apart, or an int8 variant decides
 otherwise on more than one row in a thousand.
 """
@@ -12,7 +13,6 @@ import argparse
 import sys
 from pathlib import Path
 
-from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -25,7 +25,7 @@ from tests.support.web import Comparison, WebRuntime, compare
 
 MAX_DIFFERENCE = 1e-4
 MIN_EQUAL_DECISIONS = 0.999
-HEADINGS = ("format", "kB", "memory kB", "rows", "max diff", "decisions")
+HEADINGS = ("format", "kB", "memory kB", "rows", "alerts", "max diff", "same")
 
 
 def holds(edge: EdgeDocument, found: Comparison) -> bool:
@@ -42,6 +42,7 @@ def _row(edge: EdgeDocument, found: Comparison) -> tuple[str, ...]:
         f"{edge.file.bytes / 1e3:,.0f}",
         f"{edge.memory.peak_bytes / 1e3:,.0f}",
         f"{found.rows:,}",
+        f"{found.alerts:,}",
         f"{found.max_difference:.1e}",
         f"{100 * found.equal_decisions:.2f} %",
     )
@@ -58,7 +59,9 @@ def main() -> int:
     web, store = WebRuntime.install(), ModelStore(arguments.store)
     rows = len(store.samples(arguments.model))
     table = Table(
-        box=SIMPLE, title=f"{arguments.model} in onnxruntime-web (WebAssembly, one thread)"
+        box=None,
+        padding=(0, 2, 0, 0),
+        title=f"{arguments.model} in onnxruntime-web (WebAssembly, one thread)",
     )
     for heading in ("variant", *HEADINGS):
         table.add_column(heading, justify="left" if heading == "variant" else "right", no_wrap=True)

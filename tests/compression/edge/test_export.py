@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import helper
 
 from compression.edge import export
 from compression.edge.document import EDGE_DOCUMENT, INSTRUCTIONS, SAMPLES, EdgeDocument
@@ -21,10 +22,12 @@ from compression.store import (
     ModelStore,
     Publisher,
     StoreUnavailableError,
+    TensorSpec,
     describe,
 )
 from tests.compression.edge.asked import options
 from tests.compression.edge.conftest import Students
+from tests.compression.edge.graphs import FLOAT, model_of
 from tests.support.store import (
     build_store,
     make_document,
@@ -149,6 +152,31 @@ def test_the_readme_tells_how_to_run_it(tiny_store: str, out: Path) -> None:
     assert f">= {edge.decision.threshold}" in text
     assert f"{edge.memory.peak_bytes:,} bytes" in text
     assert "Quality gate: passed." in text
+
+
+def test_an_answer_of_several_values_is_left_to_the_app(tmp_path: Path, out: Path) -> None:
+    """Classes or an embedding: what is decided of them is not one comparison."""
+    uri = str(tmp_path / "store")
+    samples = make_samples()
+    classes = TensorSpec(name="score", datatype="FP32", shape=(-1, 4))
+    document = make_document().model_copy(update={"outputs": (classes,)})
+    graph = model_of(
+        [helper.make_node("Softmax", ["transaction"], ["y"])],
+        inputs={"transaction": (FLOAT, ["batch", 4])},
+    )
+    graph.graph.node[0].output[0] = graph.graph.output[0].name = "score"
+    content = graph.SerializeToString()
+    Publisher(uri).publish_model(document, samples)
+    publish(Publisher(uri), "classes", content)
+    export_variant(ModelStore(uri), "fraud", "classes", out, options())
+    requests = json.loads((out / SAMPLES).read_text())["requests"]
+    assert {request["alert"] for request in requests} == {None}
+    found = np.array([request["outputs"]["score"] for request in requests])
+    raw = np.exp(samples.inputs["transaction"][: len(found)])
+    np.testing.assert_allclose(found, raw / raw.sum(axis=1, keepdims=True), rtol=1e-5)
+    text = (out / INSTRUCTIONS).read_text()
+    assert 'const values = answer["score"].data;' in text
+    assert "const alert" not in text
 
 
 @pytest.mark.parametrize("kind", FORMATS)
