@@ -2,9 +2,9 @@
 
 Everything here was tried in Node with the version named: the ranges end where loading fails, and
 each contrib operator is loaded and run by the tests. ONNX's own operators need no list: of the
-1,729 one-operator models of ONNX's own tests that ONNX Runtime's CPU kernels open, the WebAssembly
-build refuses none for its operator's sake but int8 `Where`. So opening the graph with those kernels
-(`compression.edge.optimiser`) checks them.
+1,729 models of ONNX's own operator tests (`onnx.backend.test.case.node`, opset 26 at most) that
+ONNX Runtime's CPU kernels open, the WebAssembly build refuses none for its operator's sake but int8
+`Where`. So opening the graph with those kernels (`compression.edge.optimiser`) checks them.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,17 +15,16 @@ from compression.store import (
     Samples,
     describe,
 )
-from compression.techniques.candidate import Candidate
+from compression.techniques.candidate import Candidate, Template
 from compression.techniques.context import Context
 from compression.techniques.distill import Distill, DistillOptions
 from compression.techniques.quantize import Quantize, QuantizeOptions
 from compression.workloads.fraud.workload import FraudWorkload
+from tests.compression.edge.students import ALERT_SHARE, SAMPLE_ROWS, Students
 from tests.compression.techniques.reports import Reports
 from tests.support.store import build_store, make_manifest
 from tests.support.web import WebRuntime
 
-SAMPLE_ROWS = 1000
-ALERT_SHARE = 0.1
 STUDENT = {
     "student": {"width": 16, "layers": 1, "heads": 4, "feed_forward": 32},
     "epochs": 2,
@@ -35,14 +33,9 @@ STUDENT = {
     "negatives_per_positive": 0.4,
     "pool_negatives": 1_000,
 }
-
-
-@dataclass(frozen=True)
-class Students:
-    """A store with one student in both precisions."""
-
-    store: str
-    samples: Samples
+READER = Template(
+    "student", {"architecture": "reader", "width": 16, "heads": 2, "feed_forward": 16}
+)
 
 
 @pytest.fixture(scope="session")
@@ -64,12 +57,12 @@ def students(
     tiny_workload: FraudWorkload,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Students:
-    """`float` and `int8`: a distilled transformer, and the same after static quantisation."""
+    """`float` and `int8`: a distilled transformer, and the same after static quantisation.
+
+    `reader` and `reader-int8`: the other architecture of students, as it was drawn.
+    """
     taught = Distill().apply(
         candidate, DistillOptions.model_validate(STUDENT), shared_context, Reports()
-    )
-    small = Quantize().apply(
-        taught, QuantizeOptions(method="static", calibration_rows=200), shared_context, Reports()
     )
     rows = tiny_workload.test[:SAMPLE_ROWS]
     samples = Samples(
@@ -80,10 +73,20 @@ def students(
     store = str(tmp_path_factory.mktemp("students") / "store")
     publisher = Publisher(store)
     publisher.publish_model(_document(tiny_workload), samples)
-    assert small.onnx is not None
-    _publish(publisher, "float", "fp32", shared_context.float_graph(taught.module), samples)
-    _publish(publisher, "int8", "int8", small.onnx, samples)
+    reader = Candidate(READER, READER.build(tiny_workload))
+    for name, candidate_ in (("", taught), ("reader", reader)):
+        exact, small = _precisions(candidate_, shared_context)
+        _publish(publisher, name or "float", "fp32", exact, samples)
+        _publish(publisher, f"{name}-int8".strip("-"), "int8", small, samples)
     return Students(store, samples)
+
+
+def _precisions(student: Candidate, context: Context) -> tuple[bytes, bytes]:
+    """The student's graph in float, and in static int8."""
+    static = QuantizeOptions(method="static", calibration_rows=200)
+    small = Quantize().apply(student, static, context, Reports()).onnx
+    assert small is not None
+    return context.float_graph(student.module), small
 
 
 def _document(workload: FraudWorkload) -> ModelDocument:

@@ -26,8 +26,8 @@ from compression.store import (
     describe,
 )
 from tests.compression.edge.asked import options
-from tests.compression.edge.conftest import Students
 from tests.compression.edge.graphs import FLOAT, model_of
+from tests.compression.edge.students import Students
 from tests.support.store import (
     build_store,
     make_document,

@@ -10,8 +10,8 @@ from compression.errors import ExportError
 from compression.graphs.inspect import INTEGER_KERNELS
 from compression.graphs.session import open_session, run
 from compression.store import ModelStore
-from tests.compression.edge.conftest import Students
 from tests.compression.edge.graphs import FLOAT, model_of, node
+from tests.compression.edge.students import Students
 
 
 def _model(students: Students, variant: str) -> bytes:

@@ -13,8 +13,8 @@ from onnx import TensorProto, helper
 from compression.edge.memory import memory_of, value_bytes
 from compression.edge.optimiser import optimised
 from compression.store import ModelStore
-from tests.compression.edge.conftest import Students
 from tests.compression.edge.graphs import FLOAT, model_of, node
+from tests.compression.edge.students import Students
 
 Rows = dict[str, npt.NDArray[Any]]
 ROW: Rows = {"x": np.ones((1, 4), np.float32)}

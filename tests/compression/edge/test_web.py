@@ -28,8 +28,8 @@ from compression.edge.memory import memory_of
 from compression.edge.optimiser import optimised
 from compression.store import ModelStore
 from tests.compression.edge.asked import options
-from tests.compression.edge.conftest import ALERT_SHARE, SAMPLE_ROWS, Students
 from tests.compression.edge.graphs import FLOAT, contrib_models, model_of, node
+from tests.compression.edge.students import ALERT_SHARE, SAMPLE_ROWS, Students
 from tests.support.web import HERE, Comparison, MissingNodeError, WebRuntime, compare
 
 FORMATS: tuple[FormatName, ...] = ("onnx", "ort")
@@ -52,7 +52,7 @@ def compared(
 ) -> dict[str, Comparison]:
     """Every student in every format, beside the server."""
     folder = tmp_path_factory.mktemp("exports")
-    for variant in ("float", "int8"):
+    for variant in ("float", "int8", "reader", "reader-int8"):
         for kind in FORMATS:
             _exported(students, variant, kind, folder / f"{variant}-{kind}")
     shutil.copytree(folder / "float-onnx", folder / SWAPPED)
@@ -62,22 +62,24 @@ def compared(
     return {path.name: comparison for path, comparison in zip(folders, found, strict=True)}
 
 
+@pytest.mark.parametrize("variant", ["float", "reader"])
 @pytest.mark.parametrize("kind", FORMATS)
 def test_a_float_student_scores_as_on_the_server(
-    compared: dict[str, Comparison], kind: FormatName
+    compared: dict[str, Comparison], variant: str, kind: FormatName
 ) -> None:
-    found = compared[f"float-{kind}"]
+    found = compared[f"{variant}-{kind}"]
     assert found.rows == SAMPLE_ROWS >= 1000
     assert found.max_difference <= 1e-4
     assert found.equal_decisions >= 0.999
     assert found.alerts == pytest.approx(ALERT_SHARE * SAMPLE_ROWS, rel=0.1)
 
 
+@pytest.mark.parametrize("variant", ["int8", "reader-int8"])
 @pytest.mark.parametrize("kind", FORMATS)
 def test_an_int8_student_decides_as_on_the_server(
-    compared: dict[str, Comparison], kind: FormatName
+    compared: dict[str, Comparison], variant: str, kind: FormatName
 ) -> None:
-    found = compared[f"int8-{kind}"]
+    found = compared[f"{variant}-{kind}"]
     assert found.rows == SAMPLE_ROWS >= 1000
     assert found.equal_decisions >= 0.999
     assert found.alerts == pytest.approx(ALERT_SHARE * SAMPLE_ROWS, rel=0.1)
