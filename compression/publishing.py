@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import importlib.metadata
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,7 +45,7 @@ from compression.store import (
 from compression.store.layout import PROBE_ROWS, SAMPLES
 from compression.techniques.context import Context
 from compression.techniques.train import TrainOptions
-from compression.verdicts import earns_its_cost, teacher_helped
+from compression.verdicts import TOLD, earns_its_cost, teacher_helped
 from compression.workloads.base import Rows, Workload
 from compression.workloads.windows import WeightedRows
 
@@ -60,7 +60,7 @@ class Judged:
     qualities: Mapping[str, Quality]
     thresholds: Mapping[str, float]
     notes: tuple[str, ...]
-    """What the comparisons with the baselines say, in words."""
+    """What comparisons with the baselines and techniques' own measurements say, in words."""
     baseline_seconds: float
     evidence: Evidence
 
@@ -119,6 +119,7 @@ class Judge:
         notes = (
             self._cost(qualities),
             *self._teaching(artifacts, tested, examination),
+            *told(artifact.chain for artifact in artifacts.values()),
         )
         return Judged(qualities, thresholds, notes, baseline_seconds, evidence)
 
@@ -172,6 +173,18 @@ def twins(chains: Collection[Chain]) -> Iterator[tuple[str, str]]:
             twin = alone.get(_student_training(chain))
             if twin is not None:
                 yield chain.name, twin
+
+
+def told(chains: Iterable[Chain]) -> Iterator[str]:
+    """What techniques measured, in words: once, of the first chain that has the step."""
+    seen = set()
+    for chain in chains:
+        steps: tuple[str, ...] = ()
+        for (technique, options), notes in zip(chain.steps, chain.candidate.notes, strict=True):
+            steps = (*steps, technique + options.model_dump_json())
+            if technique in TOLD and steps not in seen:
+                yield TOLD[technique](chain.name, notes)
+            seen.add(steps)
 
 
 def _student_training(chain: Chain) -> str:

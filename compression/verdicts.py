@@ -1,9 +1,12 @@
-"""Sentences a report prints: does the original earn its cost, did the teacher help.
+"""Sentences a report prints: is the original worth it, did the teacher help, what pruning gave.
 
-Computed from paired intervals, never written by hand.
+Computed from paired intervals and measurements, never written by hand.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from compression.store import Estimate
 
@@ -36,3 +39,71 @@ def teacher_helped(student: str, alone: str, ratio: Estimate, teacher_seconds: f
     if ratio.high is not None and ratio.high < 1:
         return f"The teacher did harm: {said}."
     return f"The teacher made no difference that this sample can show: {said}."
+
+
+NOTICEABLE = 0.05
+"""A p50 that differs by less is called no difference."""
+
+
+def _times(value: float) -> str:
+    return f"{value:.2f}×"
+
+
+def _figure(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:.2f}"
+
+
+def _speed(notes: Mapping[str, Any]) -> str:
+    """What ONNX Runtime makes of a changed graph, in words: `gave no speed …`."""
+    ratio, low, high = (notes[f"p50_ratio_to_dense{end}"] for end in ("", "_low", "_high"))
+    figures = f"in ONNX Runtime (p50 ratio {ratio:.2f}, 95 % interval {low:.2f} to {high:.2f})"
+    if ratio <= 1 - NOTICEABLE and high < 1:
+        return f"made it {_times(1 / ratio)} as fast {figures}"
+    if ratio >= 1 + NOTICEABLE and low > 1:
+        return f"made it slower {figures}"
+    return f"gave no speed {figures}"
+
+
+def sparsity_gave(name: str, notes: Mapping[str, Any]) -> str:
+    """What zeros in the weights were good for, from the notes of `sparsify`, in words."""
+    packed = notes["zstd_bytes_dense"] / notes["zstd_bytes"]
+    return (
+        f"{name}: {notes['pattern']} sparsity ({notes['sparsity']:.0%} of the weights are zero) "
+        f"{_speed(notes)}; its file is {_times(notes['bytes_dense'] / notes['bytes'])} smaller as "
+        f"it is, and {_times(packed)} smaller where both are packed with Zstandard."
+    )
+
+
+def factorisation_gave(name: str, notes: Mapping[str, Any]) -> str:
+    """What low ranks were good for, from the notes of `factorize`, in words."""
+    return (
+        f"{name}: low ranks in {len(notes['layers'])} layers {_speed(notes)}; its file is "
+        f"{_times(notes['bytes_dense'] / notes['bytes'])} smaller."
+    )
+
+
+def pruning_reached(name: str, notes: Mapping[str, Any]) -> str:
+    """How far pruning went and why it ended, from the notes of `prune`, in words."""
+    rounds, chosen = notes["rounds"], notes["round_kept"]
+    said = f"{name}: pruning ended after round {len(rounds)} ({notes['stopped']})"
+    if chosen < len(rounds):
+        broken = ", ".join(rounds[-1]["broken"])
+        said += f", which broke the gate on validation rows ({broken}): round {chosen} was kept"
+    elif notes["gate_held"] is False:
+        broken = ", ".join(rounds[-1]["broken"])
+        said += f"; no round held the gate on validation rows ({broken})"
+    reached, missed = notes.get("target_reached", {}), notes.get("target_missed", ())
+    bounds = (
+        f"{target} {_figure(reached[target])} of {_figure(bound)} "
+        f"{'missed' if target in missed else 'met'}"
+        for target, bound in notes.get("target", {}).items()
+    )
+    return "; ".join((said, *bounds)) + f"; it {_speed(notes)}."
+
+
+TOLD: Mapping[str, Callable[[str, Mapping[str, Any]], str]] = {
+    "prune": pruning_reached,
+    "sparsify": sparsity_gave,
+    "factorize": factorisation_gave,
+}
+"""Techniques whose notes are told in words, as (variant's name, notes) → sentence."""

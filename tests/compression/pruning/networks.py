@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from compression.models.reader import HistoryReader, ReaderConfig
+from compression.models.siamese import SiameseConfig, SiameseNetwork
 from compression.models.transformer import TransactionTransformer, TransformerConfig
 
 ROWS = 5
@@ -128,6 +130,16 @@ def transactions() -> nn.Module:
     return TransactionTransformer(TransformerConfig(5, 3, 4, 16, 2, 4, 32))
 
 
+def siamese() -> nn.Module:
+    """The verification workload's architecture: pictures in pairs, beside each other in a batch."""
+    return SiameseNetwork(SiameseConfig(size=16, widths=(6, 8), convolutions=2, embedding=10))
+
+
+def reader() -> nn.Module:
+    """A student of the fraud workload: keys and values are parameters, not layers."""
+    return HistoryReader(ReaderConfig(5, 3, 4, 8, 2, 4, 12, recent_rows=2))
+
+
 def _images(*shape: int) -> tuple[Tensor, ...]:
     return (torch.randn(ROWS, *shape, generator=torch.Generator().manual_seed(1)),)
 
@@ -139,6 +151,8 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[Tensor, ...]]] = {
     "normed_mlp": (normed_mlp, _images(5)),
     "grouped": (grouped, _images(3, 6, 6)),
     "library_encoder": (library_encoder, _images(6, 8)),
+    "reader": (reader, (*_images(5), *_images(4, 3))),
+    "siamese": (siamese, (*_images(1, 16, 16), *_images(1, 16, 16))),
     "transactions": (transactions, (*_images(5), *_images(4, 3))),
 }
 

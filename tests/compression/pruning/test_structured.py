@@ -25,6 +25,13 @@ FOUND: dict[str, dict[str, tuple[str, int]]] = {
     "normed_mlp": {"0": ("channels", 64), "3": ("channels", 8)},
     "grouped": {"0": ("channels", 4), "3": ("channels", 4), "5": ("channels", 4)},
     "library_encoder": {"0.linear1": ("channels", 16)},
+    "reader": {"hops.0.widen": ("channels", 12)},
+    "siamese": {
+        "features.0": ("channels", 6),
+        "features.3": ("channels", 6),
+        "features.6": ("channels", 8),
+        "features.9": ("channels", 8),
+    },
     "transactions": {
         "blocks.0.attention.v": ("heads", 4),
         "blocks.0.widen": ("channels", 32),
