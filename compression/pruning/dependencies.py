@@ -24,6 +24,8 @@ from compression.tracing import TRACING
 Kind = Literal["heads", "channels"]
 ROOTS = (nn.Linear, nn.modules.conv._ConvNd)
 NORMS_OVER_CHANNELS = (nn.LayerNorm, nn.GroupNorm)
+KEPT_WHOLE = (nn.RNNBase, nn.MultiheadAttention)
+"""Layers that keep their sizes in more places than their tensors: a saved one is not rebuilt."""
 
 
 @dataclass(frozen=True)
@@ -87,14 +89,14 @@ class Dependencies:
         self._attentions = attentions(body)
 
     def structures(self) -> tuple[Structure, ...]:
-        """Every group of units that the graph knows, but residual streams.
+        """Every group of units that the graph knows, but residual streams and recurrent layers.
 
         A residual stream is what several layers add up to and a LayerNorm reads: taking a channel
         from it takes one from every block, so its width is kept, as is usual.
         """
         found = []
         for group in self._graph.get_all_groups(root_module_types=ROOTS):
-            if not self._is_residual_stream(group):
+            if not self._is_residual_stream(group) and not self._is_kept_whole(group):
                 structure = self._structure(group)
                 if structure is not None and len(structure.units) > structure.least:
                     found.append(structure)
@@ -148,6 +150,9 @@ class Dependencies:
     def _is_residual_stream(self, group: Any) -> bool:
         normed = any(isinstance(dep.target.module, nn.LayerNorm) for dep, _ in group)
         return normed and len(self._written(group)) > 1
+
+    def _is_kept_whole(self, group: Any) -> bool:
+        return any(isinstance(dep.target.module, KEPT_WHOLE) for dep, _ in group)
 
     def _written(self, group: Any) -> list[nn.Module]:
         """Layers whose outputs the group prunes."""

@@ -130,6 +130,23 @@ def transactions() -> nn.Module:
     return TransactionTransformer(TransformerConfig(5, 3, 4, 16, 2, 4, 32))
 
 
+class Recurrent(nn.Module):
+    """An LSTM between two linear layers, and a hidden layer after it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Linear(5, 8)
+        self.lstm = nn.LSTM(8, 12, batch_first=True)
+        self.hidden = nn.Linear(12, 10)
+        self.head = nn.Linear(10, 1)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """float32[n, 6, 5] → float32[n]."""
+        states, _ = self.lstm(self.embed(tokens))
+        logits: Tensor = self.head(self.hidden(states[:, -1]).relu()).flatten()
+        return logits
+
+
 def siamese() -> nn.Module:
     """The verification workload's architecture: pictures in pairs, beside each other in a batch."""
     return SiameseNetwork(SiameseConfig(size=16, widths=(6, 8), convolutions=2, embedding=10))
@@ -152,6 +169,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[Tensor, ...]]] = {
     "grouped": (grouped, _images(3, 6, 6)),
     "library_encoder": (library_encoder, _images(6, 8)),
     "reader": (reader, (*_images(5), *_images(4, 3))),
+    "recurrent": (Recurrent, _images(6, 5)),
     "siamese": (siamese, (*_images(1, 16, 16), *_images(1, 16, 16))),
     "transactions": (transactions, (*_images(5), *_images(4, 3))),
 }

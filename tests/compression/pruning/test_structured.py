@@ -26,6 +26,7 @@ FOUND: dict[str, dict[str, tuple[str, int]]] = {
     "grouped": {"0": ("channels", 4), "3": ("channels", 4), "5": ("channels", 4)},
     "library_encoder": {"0.linear1": ("channels", 16)},
     "reader": {"hops.0.widen": ("channels", 12)},
+    "recurrent": {"hidden": ("channels", 10)},
     "siamese": {
         "features.0": ("channels", 6),
         "features.3": ("channels", 6),
