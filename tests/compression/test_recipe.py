@@ -101,7 +101,7 @@ def test_defaults_are_the_careful_ones(tmp_path: Path) -> None:
         (
             _variant(parent="original", steps=[{"quantise": {}}]),
             r"small\.steps\[0\]: no technique 'quantise'; "
-            r"allowed: distill, onnx, prune, quantize, train",
+            r"allowed: distill, factorize, onnx, prune, quantize, sparsify, train",
         ),
         (
             _variant(parent="original", steps=[{"quantize": {"bits": 4}}]),
@@ -114,6 +114,19 @@ def test_defaults_are_the_careful_ones(tmp_path: Path) -> None:
         (
             _variant(parent="original", steps=[{"prune": {"remove": 1}}]),
             r"small\.steps\[0\]\.prune: remove: .*less than 1 \(given: 1\)",
+        ),
+        (
+            _variant(parent="original", steps=[{"prune": {"target": {"latency": 1}}}]),
+            r"prune: unknown key 'target\.latency'; "
+            r"allowed here: bytes, flops, parameters, speedup",
+        ),
+        (
+            _variant(parent="original", steps=[{"prune": {"target": {}}}]),
+            r"prune: target: .*at least one of speedup, bytes, parameters, flops",
+        ),
+        (
+            _variant(parent="original", steps=[{"sparsify": {"pattern": "4:2"}}]),
+            r"sparsify: .*N:M with N < M",
         ),
         (
             _variant(parent="original", steps=[{"prune": {}, "onnx": {}}]),
