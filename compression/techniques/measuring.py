@@ -14,7 +14,7 @@ from compression.training.rows import Inputs
 class MeasuredOptions(RetrainOptions):
     """Retraining, and how long to compare speeds."""
 
-    measure_seconds: float = Field(default=1.0, gt=0)
+    measure_seconds: float = Field(default=2.0, gt=0)
     """Time spent calling the new graph and the old one in turn."""
 
 

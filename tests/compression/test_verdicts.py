@@ -78,11 +78,12 @@ def _measured(ratio: float, low: float, high: float, **notes: Any) -> dict[str, 
     ("ratio", "said"),
     [
         ((1.01, 0.99, 1.03), "gave no speed in ONNX Runtime (p50 ratio 1.01, 95 % interval 0.99"),
-        ((0.97, 0.95, 0.99), "gave no speed"),
-        ((0.90, 0.80, 1.01), "gave no speed"),
+        ((0.97, 0.96, 0.99), "gave no speed"),
+        ((0.95, 0.47, 0.99), "may have made it faster, which this machine was too busy to tell"),
+        ((0.90, 0.85, 0.96), "may have made it faster"),
         ((0.50, 0.45, 0.55), "made it 2.00× as fast in ONNX Runtime (p50 ratio 0.50"),
         ((1.20, 1.10, 1.30), "made it slower in ONNX Runtime (p50 ratio 1.20"),
-        ((1.20, 0.90, 1.30), "gave no speed"),
+        ((1.20, 0.99, 1.30), "gave no speed"),
     ],
 )
 def test_what_sparsity_gave(ratio: tuple[float, float, float], said: str) -> None:
