@@ -102,7 +102,13 @@ class ChainRunner:
 
     def _step(self, chain: Chain, technique: Technique, options: Options) -> Chain:
         rows = self._context.validation.rows
-        content = _content(chain.content_sha256, technique.name, options.model_dump(), len(rows))
+        content = _content(
+            chain.content_sha256,
+            technique.name,
+            options.model_dump(),
+            len(rows),
+            *self._gate_for(options),
+        )
         folder = self._context.work / "steps" / content[:24]
         candidate = Candidate.load(folder, self._context.workload)
         if candidate is None:
@@ -120,6 +126,12 @@ class ChainRunner:
             candidate,
             content,
         )
+
+    def _gate_for(self, options: Options) -> tuple[object, ...]:
+        """What a step that listens to the gate depends on; another gate leaves others alone."""
+        if not options.listens_to_gate:
+            return ()
+        return self._context.gate.model_dump(), self._context.replicates
 
     def _until_interrupted(self, advance: Advance) -> Advance:
         """Ctrl-C reaches the main thread only; the others learn of it when they next report."""

@@ -54,7 +54,7 @@ def magnitude_masks(
     `global` ranks the weights of all layers together, `layer` those of each on its own.
     """
     weights = dict(sparse_layers(module, keep))
-    if scope == "layer":
+    if scope == "layer" or not weights:
         return Masks({name: _largest(weight, share) for name, weight in weights.items()})
     together = _largest(torch.cat([weight.flatten() for weight in weights.values()]), share)
     parts = torch.split(together, [weight.numel() for weight in weights.values()])

@@ -18,6 +18,11 @@ class Options(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    @property
+    def listens_to_gate(self) -> bool:
+        """Whether the technique's result depends on the recipe's gate, too."""
+        return False
+
 
 class Technique(Protocol):
     """One way to make a model smaller or faster. Stateless; siblings are registered by name."""

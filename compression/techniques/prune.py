@@ -72,6 +72,11 @@ class PruneOptions(MeasuredOptions):
         return self
 
     @property
+    def listens_to_gate(self) -> bool:
+        """It stops at the gate."""
+        return self.stop_at_gate
+
+    @property
     def most_rounds(self) -> int:
         """Rounds at most."""
         return self.rounds or (ROUNDS if self.target is None else MOST_ROUNDS)

@@ -112,7 +112,7 @@ class Sparsify:
         self, start: Scorer, options: SparsifyOptions, context: Context, report: Report
     ) -> tuple[Scorer, float]:
         """The copy after the last round, and the seconds all of them trained."""
-        _masks(start.body, options, 1)
+        _masks(start.body, options, 1)  # refuses before anything is scored or trained
         rows = retraining_rows(options, context, report)
         finished = rounds_in(context.scratch)
         records = finished.records()

@@ -273,6 +273,11 @@ def test_options_that_contradict_are_refused(options: dict[str, Any], message: s
         PruneOptions.model_validate(options)
 
 
+def test_its_result_depends_on_the_gate_it_stops_at() -> None:
+    assert PruneOptions().listens_to_gate
+    assert not PruneOptions(stop_at_gate=False).listens_to_gate
+
+
 def test_steps_go_to_the_share_asked_for() -> None:
     assert PruneOptions().share_left(2) == pytest.approx(0.5)
     assert PruneOptions(remove=0.2, rounds=4).share_left(4) == pytest.approx(0.8)

@@ -105,6 +105,8 @@ def test_a_pattern_that_fits_no_layer_is_refused(
 ) -> None:
     with pytest.raises(TechniqueError, match="M divides"):
         Sparsify().apply(candidate, _options(pattern="1:1000"), shared_context, Reports())
+    with pytest.raises(TechniqueError, match="outside of `keep`"):
+        Sparsify().apply(candidate, _options(keep=("*",)), shared_context, Reports())
 
 
 @pytest.mark.parametrize(
