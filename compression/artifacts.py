@@ -12,7 +12,12 @@ import torch
 
 from compression.chains import Chain
 from compression.graphs.export import EXAMPLE_ROWS, to_program
-from compression.graphs.inspect import flops_per_row, integer_kernels
+from compression.graphs.inspect import (
+    countable_flops,
+    flops_per_row,
+    graph_parameters,
+    integer_kernels,
+)
 from compression.graphs.session import open_session, run, scores_of
 from compression.store.archive import check_program_archive, strip_sample_inputs
 from compression.techniques.candidate import parameter_count
@@ -31,13 +36,15 @@ class Artifact:
     file: str
     content: bytes
     parameters: int
-    flops_per_row: int
+    flops_per_row: int | None
     integer_kernels: int
 
     @classmethod
     def of(cls, chain: Chain, context: Context) -> Artifact:
         """Export the chain's module if it has no graph yet; the original stays a torch program."""
         candidate, workload = chain.candidate, context.workload
+        if candidate.imported:
+            return cls._imported(chain)
         example = workload.gather(workload.validation[:EXAMPLE_ROWS])
         float_graph = context.float_graph(candidate.module)
         torch_program = not chain.steps
@@ -50,6 +57,19 @@ class Artifact:
             parameter_count(candidate.module),
             flops_per_row(float_graph),
             0 if torch_program else integer_kernels(graph),
+        )
+
+    @classmethod
+    def _imported(cls, chain: Chain) -> Artifact:
+        graph = chain.candidate.onnx or b""
+        return cls(
+            chain,
+            "onnxruntime",
+            "model.onnx",
+            graph,
+            graph_parameters(graph),
+            countable_flops(graph),
+            integer_kernels(graph),
         )
 
     def scores(self, workload: Workload, rows: Rows, workers: int, report: Report) -> Floats:

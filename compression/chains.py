@@ -96,6 +96,8 @@ class ChainRunner:
 
     def _start(self, name: str, config: ChainConfig, done: dict[str, Future[Chain]]) -> Chain:
         parent = done[config.parent or ORIGINAL].result()
+        if config.imports:
+            return replace(parent, name=name, parent=None)
         return Chain(
             name, parent.name, parent.family, parent.steps, parent.candidate, parent.content_sha256
         )
@@ -105,7 +107,7 @@ class ChainRunner:
         content = _content(
             chain.content_sha256,
             technique.name,
-            options.model_dump(),
+            options.identity(),
             len(rows),
             *self._gate_for(options),
         )

@@ -7,7 +7,8 @@ CompressionError              exit code
 ├── TechniqueError            6   a technique produced something it must not publish
 ├── ExportError               9   a variant cannot be exported for phones and browsers
 ├── BudgetError              10   an export is larger, or needs more memory, than it may
-└── GateFailedError          11   a published variant does not meet the bounds it is judged by
+├── GateFailedError          11   a published variant does not meet the bounds it is judged by
+└── ForeignGraphError        12   an ONNX file from elsewhere cannot be a variant of the workload
 
 The store's own errors (`compression.store.errors`) carry exit codes 7 and 8.
 """
@@ -61,3 +62,9 @@ class GateFailedError(CompressionError):
     """A variant that was judged again keeps less of the original than it must."""
 
     exit_code = 11
+
+
+class ForeignGraphError(CompressionError):
+    """An ONNX file cannot be imported; the message names the file and what to change in it."""
+
+    exit_code = 12

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,9 @@ from compression.arrays import load_arrays, save_arrays
 from compression.artifacts import Artifact
 from compression.chains import Chain, ChainRunner
 from compression.console import Stages, console
-from compression.publishing import Judge, VariantPublisher
+from compression.publishing import Judge, Judged, VariantPublisher
 from compression.quality.sampling import weighted_sample
-from compression.recipe import Recipe
+from compression.recipe import ORIGINAL, Recipe, importing
 from compression.store import Manifest, ModelStore
 from compression.techniques.context import Context
 from compression.workloads import find_workload
@@ -33,9 +34,64 @@ def run_recipe(
 
     `source` names the recipe's file in messages; `work` holds what is cached by content.
     """
-    work.mkdir(parents=True, exist_ok=True)
-    workers = os.cpu_count() or 1
     with Stages() as stages:
+        bench = Bench.of(recipe, source, work, stages)
+        chains = bench.chains()
+        publisher = VariantPublisher(store, bench.workload, recipe, replace=replace)
+        missing = publisher.missing(chains)
+        if not missing:
+            console.print(
+                f"nothing to do: {store} holds the recipe's variants already", soft_wrap=True
+            )
+            return _manifests(recipe, store)
+        artifacts, judged = bench.judged(chains)
+        # The variants last: where all of them are published, there is nothing left to do.
+        publisher.publish_model()
+        publisher.publish_baselines(chains, judged)
+        publisher.publish_evidence(judged)
+        bench.publish(publisher, artifacts, judged, missing)
+    return _manifests(recipe, store)
+
+
+def import_variant(
+    recipe: Recipe, source: str, file: Path, name: str, store: str, work: Path, *, replace: bool
+) -> Manifest:
+    """Judge an ONNX file as the variant `name` of the recipe's model and publish it there.
+
+    Beside the original that the store holds; nothing else of the recipe is made or published.
+
+    Raises:
+        RecipeError: the name is the recipe's own for another variant.
+        ForeignGraphError: the file cannot be a variant.
+        StoreError: the store has no original of this recipe, or another variant of that name.
+    """
+    alone = importing(recipe, source, file, name)
+    with Stages() as stages:
+        bench = Bench.of(alone, source, work, stages)
+        chains = bench.chains()
+        publisher = VariantPublisher(store, bench.workload, alone, replace=replace)
+        publisher.check_original(chains[ORIGINAL])
+        if name in publisher.missing(chains, (name,)):
+            artifacts, judged = bench.judged(chains)
+            publisher.add_evidence(judged, name)
+            bench.publish(publisher, artifacts, judged, (name,))
+    return ModelStore(store).manifest(recipe.model, name)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Data, windows and caches of one run, and what is done with them."""
+
+    recipe: Recipe
+    source: str
+    context: Context
+    stages: Stages
+    workers: int
+
+    @classmethod
+    def of(cls, recipe: Recipe, source: str, work: Path, stages: Stages) -> Bench:
+        """Open the data and check it; `work` is made where it is not there."""
+        work.mkdir(parents=True, exist_ok=True)
         with stages.stage(f"{recipe.model}: data") as advance:
             workload = find_workload(recipe.workload, source).open()
             advance(1, 1)
@@ -46,37 +102,51 @@ def run_recipe(
         context = Context(
             workload, recipe.seed, work, validation, recipe.gate_config, recipe.test.replicates
         )
+        return cls(recipe, source, context, stages, os.cpu_count() or 1)
+
+    @property
+    def workload(self) -> Workload:
+        """The recipe's."""
+        return self.context.workload
+
+    def chains(self) -> dict[str, Chain]:
+        """Every chain of the recipe, run or read from the cache."""
         # One more than cores: chains differ in length, and the last would leave a core idle.
-        chains = ChainRunner(recipe, source, context, stages, workers + 1).run()
-        publisher = VariantPublisher(store, workload, recipe, replace=replace)
-        missing = publisher.missing(chains)
-        if not missing:
-            console.print(
-                f"nothing to do: {store} holds the recipe's variants already", soft_wrap=True
-            )
-            return _manifests(recipe, store)
-        with stages.stage(workload.baseline_name) as advance:
-            baseline, baseline_seconds = _baseline(workload, recipe.seed, work)
+        return ChainRunner(
+            self.recipe, self.source, self.context, self.stages, self.workers + 1
+        ).run()
+
+    def judged(self, chains: Mapping[str, Chain]) -> tuple[dict[str, Artifact], Judged]:
+        """What the chains end in, and how good it is on the test rows."""
+        recipe, workload = self.recipe, self.workload
+        with self.stages.stage(workload.baseline_name) as advance:
+            baseline, baseline_seconds = _baseline(workload, recipe.seed, self.context.work)
             advance(1, 1)
         test = _test_rows(workload, recipe, baseline)
-        artifacts = _artifacts(chains, context, stages)
-        judge = Judge(context, recipe, stages, workers)
+        artifacts = _artifacts(chains, self.context, self.stages)
+        judge = Judge(self.context, recipe, self.stages, self.workers)
         judged = judge.judge(
             artifacts,
-            validation,
+            self.context.validation,
             test,
             baseline[np.searchsorted(workload.test, test.rows)],
             baseline_seconds,
         )
-        # The variants last: where all of them are published, there is nothing left to do.
-        publisher.publish_model()
-        publisher.publish_baselines(chains, judged)
-        publisher.publish_evidence(judged)
-        with stages.stage("measuring and publishing") as advance:
-            for done, name in enumerate(missing):
+        return artifacts, judged
+
+    def publish(
+        self,
+        publisher: VariantPublisher,
+        artifacts: Mapping[str, Artifact],
+        judged: Judged,
+        names: Sequence[str],
+    ) -> None:
+        """Measure and publish these variants, then draw the model card."""
+        with self.stages.stage("measuring and publishing") as advance:
+            for done, name in enumerate(names):
                 publisher.publish(artifacts[name], judged)
-                advance(done + 1, len(missing))
-    return _manifests(recipe, store)
+                advance(done + 1, len(names))
+        publisher.publish_card()
 
 
 def _check_windows(workload: Workload) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import importlib.metadata
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +15,10 @@ import torch
 
 from compression.arrays import load_arrays, save_arrays
 from compression.artifacts import Artifact
+from compression.card.page import draw_card
 from compression.chains import Chain
 from compression.console import Stages
+from compression.graphs.inspect import graph_parameters
 from compression.graphs.latency import measure
 from compression.judging import Examination
 from compression.quality.gate import REFERENCE, judge
@@ -43,6 +45,7 @@ from compression.store import (
     describe,
 )
 from compression.store.layout import PROBE_ROWS, SAMPLES
+from compression.techniques.candidate import parameter_count
 from compression.techniques.context import Context
 from compression.techniques.train import TrainOptions
 from compression.verdicts import TOLD, earns_its_cost, teacher_helped
@@ -243,13 +246,32 @@ class VariantPublisher:
             self._recipe.sha256,
         )
 
-    def missing(self, chains: Mapping[str, Chain]) -> tuple[str, ...]:
-        """The recipe's variants that are still to be published, in its order.
+    def check_original(self, chain: Chain) -> None:
+        """Whether a variant can be put beside the original that is published.
+
+        Raises:
+            StoreUnavailableError: there is none.
+            VariantExistsError: it is another one, or of other data.
+        """
+        store, model = ModelStore(self._store), self._recipe.model
+        store.model(model)
+        published = store.manifest(model, ORIGINAL).lineage
+        if published.content_sha256 != chain.content_sha256:
+            raise VariantExistsError(
+                f"the original of {model!r} in {self._store} was made of other data or weights "
+                "than this recipe's: run the recipe into a store of its own, and import there"
+            )
+
+    def missing(
+        self, chains: Mapping[str, Chain], names: Sequence[str] | None = None
+    ) -> tuple[str, ...]:
+        """The recipe's variants, or those named, that are still to be published, in its order.
 
         Raises:
             VariantExistsError: one of them is there with other content, and `replace` is False.
         """
-        missing = tuple(n for n in self._recipe.variants if not self.is_current(chains[n]))
+        wanted = self._recipe.variants if names is None else names
+        missing = tuple(n for n in wanted if not self.is_current(chains[n]))
         taken = set(missing) & set(ModelStore(self._store).variants(self._recipe.model))
         if taken and not self._replace:
             raise VariantExistsError(
@@ -324,7 +346,7 @@ class VariantPublisher:
                 Baseline(
                     name=name,
                     description=config.description,
-                    parameters=sum(p.numel() for p in chains[name].candidate.module.parameters()),
+                    parameters=_parameters(chains[name]),
                     training_seconds=sum(n.get("training_seconds", 0.0) for n in notes),
                     quality=judged.qualities[name],
                 )
@@ -341,6 +363,20 @@ class VariantPublisher:
     def publish_evidence(self, judged: Judged) -> None:
         """What the model card is drawn from."""
         self._publisher.publish_evidence(self._recipe.model, judged.evidence)
+
+    def add_evidence(self, judged: Judged, name: str) -> None:
+        """Put one variant's evidence beside what is there, where that is of the same rows."""
+        published = ModelStore(self._store).evidence(self._recipe.model)
+        evidence = judged.evidence
+        if published is not None and published.rows_sha256 == evidence.rows_sha256:
+            variants = {**published.variants, name: evidence.variants[name]}
+            evidence = published.model_copy(update={"variants": variants})
+        self._publisher.publish_evidence(self._recipe.model, evidence)
+
+    def publish_card(self) -> None:
+        """Draw the model card from what the store now holds."""
+        card = draw_card(ModelStore(self._store), self._recipe.model)
+        self._publisher.publish_card(self._recipe.model, card.html, card.markdown)
 
     def _lineage(self, chain: Chain) -> Lineage:
         candidate = chain.candidate
@@ -361,6 +397,13 @@ class VariantPublisher:
             data_sha256=self._workload.data_sha256,
             seed=self._recipe.seed,
         )
+
+
+def _parameters(chain: Chain) -> int:
+    candidate = chain.candidate
+    if candidate.imported and candidate.onnx is not None:
+        return graph_parameters(candidate.onnx)
+    return parameter_count(candidate.module)
 
 
 def _needs(engine: str) -> dict[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -37,6 +38,11 @@ class ChainConfig(_Config):
     parent: Annotated[Name | None, Field(alias="from")] = None
     steps: tuple[dict[str, dict[str, Any] | None], ...] = ()
     description: str = ""
+
+    @property
+    def imports(self) -> bool:
+        """Whether it starts with a file from elsewhere, and so at no variant."""
+        return bool(self.steps) and "import" in self.steps[0]
 
 
 class TestConfig(_Config):
@@ -104,7 +110,10 @@ class Recipe(_Config):
 def parsed_steps(
     source: str, name: str, chain: ChainConfig
 ) -> tuple[tuple[Technique, Options], ...]:
-    """A chain's techniques with their checked options."""
+    """A chain's techniques with their checked options.
+
+    Files that options name are relative to the folder of `source`, the recipe's file.
+    """
     return tuple(
         _step(source, f"{name}.steps[{index}]", step) for index, step in enumerate(chain.steps)
     )
@@ -123,7 +132,10 @@ def _step(
             f"allowed: {', '.join(sorted(TECHNIQUES))}"
         )
     return technique, validate(
-        technique.options, options or {}, f"{source}: {where}.{technique_name}"
+        technique.options,
+        options or {},
+        f"{source}: {where}.{technique_name}",
+        folder=Path(source).parent,
     )
 
 
@@ -153,6 +165,28 @@ def pinned(recipe: Recipe, chosen: Chosen) -> Recipe:
     if chosen.sha256 is None:
         return recipe
     return recipe.model_copy(update={"workload": recipe.workload | {"sha256": chosen.sha256}})
+
+
+def importing(recipe: Recipe, source: str, file: Path, name: str) -> Recipe:
+    """The recipe with the original and one more variant alone: an ONNX file as it is.
+
+    Raises:
+        RecipeError: the recipe has a variant of that name which is not this import.
+    """
+    relative = os.path.relpath(file, Path(source).parent)
+    chain = ChainConfig(steps=({"import": {"file": relative}},))
+    if name in recipe.chains():
+        raise RecipeError(
+            f"{source} has {name!r} itself: give the import another name, or run the recipe"
+        )
+    document = recipe.model_dump() | {
+        "variants": {ORIGINAL: recipe.variants[ORIGINAL], name: chain},
+        "baselines": {},
+        "champion": ORIGINAL,
+    }
+    alone = validate(Recipe, document, source)
+    check(alone, source)
+    return alone
 
 
 def check(recipe: Recipe, source: str) -> Chosen:
@@ -188,10 +222,20 @@ def _check_names(recipe: Recipe, source: str, chosen: Chosen) -> None:
         )
 
 
+def _check_import(name: str, chain: ChainConfig, source: str) -> None:
+    if any("import" in step for step in chain.steps[1:]):
+        raise RecipeError(f"{source}: {name}: import starts a chain, it must be the first step")
+    if chain.imports and chain.parent is not None:
+        raise RecipeError(
+            f"{source}: {name} starts with import, not at {chain.parent!r}: leave `from` out"
+        )
+
+
 def _check_chains(recipe: Recipe, source: str, student: type[BaseModel]) -> None:
     ends_in_graph: dict[str, bool] = {}
     for name, chain in recipe.chains().items():
-        if chain.parent is None and name not in (ORIGINAL, *recipe.baselines):
+        _check_import(name, chain, source)
+        if chain.parent is None and not chain.imports and name not in (ORIGINAL, *recipe.baselines):
             raise RecipeError(f"{source}: {name} needs `from`: the variant its chain starts at")
         parent = chain.parent or ORIGINAL
         if name != ORIGINAL and parent not in ends_in_graph:
@@ -206,8 +250,8 @@ def _check_chains(recipe: Recipe, source: str, student: type[BaseModel]) -> None
             if finished:
                 raise RecipeError(
                     f"{source}: {name}: {technique.name} cannot follow a technique that ends in "
-                    "a graph (onnx, quantize): nothing can be trained, exported or quantised "
-                    "after it"
+                    "a graph (onnx, quantize, import): nothing can be trained, exported or "
+                    "quantised after it"
                 )
             finished = technique.ends_in_graph
         ends_in_graph[name] = finished

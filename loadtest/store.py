@@ -146,7 +146,7 @@ class Manifest(Stored):
     files: tuple[StoredFile, ...]
     lineage: Lineage
     parameters: int
-    flops_per_row: int
+    flops_per_row: int | None
     decision_threshold: float
     quality: Quality
     gate: Gate

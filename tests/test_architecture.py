@@ -20,6 +20,10 @@ COMPRESS_EXTRA = {
     "torch_pruning",
     "safetensors",
     "sklearn",
+    "skl2onnx",
+    "scipy",
+    "matplotlib",
+    "jinja2",
     "pyarrow",
     "zstandard",
 }

@@ -22,7 +22,7 @@ class AgainstReference(Document):
     """How often smaller and faster than the reference; by batch size where it depends on that."""
 
     times_smaller: float
-    times_fewer_flops: float
+    times_fewer_flops: float | None
     times_faster: dict[int, Estimate]
     """p50, the median of the rounds' ratios with its interval."""
     times_the_rate: dict[int, Estimate]
@@ -37,7 +37,8 @@ class VariantResult(Document):
     chain: tuple[Step, ...]
     bytes: int
     parameters: int
-    flops_per_row: int
+    flops_per_row: int | None
+    """None where they cannot be counted, as for trees."""
     p50_seconds: dict[int, float]
     """By rows of a call; the median of the rounds."""
     p50_seconds_interval: dict[int, tuple[float, float]]
@@ -142,10 +143,14 @@ def against(
     """A variant's ratios to the reference, both measured in the same rounds."""
     return AgainstReference(
         times_smaller=reference.bytes / manifest.bytes,
-        times_fewer_flops=reference.flops_per_row / max(1, manifest.flops_per_row),
+        times_fewer_flops=_times_fewer(reference.flops_per_row, manifest.flops_per_row),
         times_faster={n: times_faster(one, reference_rounds[n]) for n, one in rounds.items()},
         times_the_rate={n: times_the_rate(one, reference_rounds[n]) for n, one in rounds.items()},
     )
+
+
+def _times_fewer(reference: int | None, flops: int | None) -> float | None:
+    return None if reference is None or flops is None else reference / max(1, flops)
 
 
 def _ends(estimate: Estimate) -> tuple[float, float]:

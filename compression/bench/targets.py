@@ -67,7 +67,7 @@ def _figures(variant: VariantResult) -> Mapping[str, Estimate]:
         "times_smaller": Estimate(value=ratios.times_smaller),
         "times_faster": ratios.times_faster[ROWS_FOR_LATENCY],
         "times_the_rate": ratios.times_the_rate[ROWS_FOR_RATE],
-        "times_fewer_flops": Estimate(value=ratios.times_fewer_flops),
+        "times_fewer_flops": Estimate(value=ratios.times_fewer_flops or 0.0),
         "ap_ratio": Estimate(
             value=variant.ap_ratio, low=variant.ap_ratio_low, high=variant.ap_ratio_high
         ),

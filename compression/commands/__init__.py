@@ -7,8 +7,11 @@ from __future__ import annotations
 
 from compression.commands.base import Command
 from compression.commands.bench import Bench
+from compression.commands.boosting import Boosting
+from compression.commands.card import Card
 from compression.commands.export import Export
 from compression.commands.gate import Gate
+from compression.commands.importing import Import
 from compression.commands.listing import List
 from compression.commands.original import Original
 from compression.commands.run import Run
@@ -22,10 +25,13 @@ COMMANDS: dict[str, Command] = {
         List(),
         Show(),
         Gate(),
+        Card(),
         Export(),
+        Import(),
         Bench(),
         StudyCommand(),
         Original(),
+        Boosting(),
     )
 }
 """In the order in which --help lists them."""

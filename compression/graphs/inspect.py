@@ -8,13 +8,58 @@ from pathlib import Path
 
 import onnx
 import onnxruntime as ort
+from onnx import TensorProto
 
+WEIGHTS = frozenset(
+    {
+        TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16,
+        TensorProto.INT8, TensorProto.UINT8,
+    }
+)  # fmt: skip
+"""Datatypes of constants that are weights; others are shapes and indices."""
 INTEGER_KERNELS = frozenset(
     {
         "MatMulInteger", "ConvInteger", "QLinearMatMul", "QLinearConv", "QGemm",
         "DynamicQuantizeMatMul", "MatMulIntegerToFloat", "DynamicQuantizeLSTM", "MatMulNBits",
     }
 )  # fmt: skip
+
+
+TREES = "ai.onnx.ml"
+"""Domain of operators that are no matrix products: trees, encoders."""
+UNTRAINED = "hitrates"
+"""End of the names of tree attributes that say how often a node was passed in training."""
+
+
+def graph_parameters(model: bytes) -> int:
+    """Trained numbers of a graph: real constants, and real attributes of trees and linear models.
+
+    Of a tree ensemble those are the thresholds and the leaves' values, not the indices that link
+    its nodes.
+    """
+    graph = onnx.load_from_string(model).graph
+    constants = [*graph.initializer]
+    numbers = 0
+    for node in graph.node:
+        for attribute in node.attribute:
+            if not attribute.name.endswith(UNTRAINED):
+                numbers += len(attribute.floats)
+                constants += [attribute.t] if attribute.HasField("t") else []
+    weights = (int(math.prod(t.dims)) for t in constants if t.data_type in WEIGHTS)
+    return int(numbers + sum(weights))
+
+
+def countable_flops(model: bytes) -> int | None:
+    """`flops_per_row`, of a graph from elsewhere; None where that says nothing.
+
+    Trees compare and do not multiply, and shapes that cannot be inferred cannot be counted.
+    """
+    if any(node.domain == TREES for node in onnx.load_from_string(model).graph.node):
+        return None
+    try:
+        return flops_per_row(model)
+    except (KeyError, IndexError):
+        return None
 
 
 def flops_per_row(model: bytes) -> int:

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from compression.errors import TechniqueError
+
 
 class Scorer(nn.Module):
     """Base: `forward(*inputs)` is `finish(body(*inputs))`."""
@@ -25,6 +27,23 @@ class Scorer(nn.Module):
     def forward(self, *inputs: Tensor) -> Tensor:
         """Same inputs as the body → outputs float32[n, …]."""
         return self.finish(self.body(*inputs))
+
+
+class Opaque(Scorer):
+    """In place of a module where a variant is a graph from elsewhere and nothing else.
+
+    It has no weights, and whoever runs, trains or exports it is told why that cannot be.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(nn.Identity())
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Refused: TechniqueError."""
+        raise TechniqueError(
+            "an imported ONNX file has no PyTorch module: it cannot be trained, pruned, distilled "
+            "from or exported; start the chain at a variant that has one"
+        )
 
 
 class CalibratedScorer(Scorer):

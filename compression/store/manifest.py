@@ -228,13 +228,17 @@ class Manifest(Document):
     schema_version: Literal[1] = SCHEMA_VERSION
     model: Name
     name: Name
-    family: Literal["original", "pruned", "quantized", "distilled", "factorized", "baseline"]
+    family: Literal[
+        "original", "pruned", "quantized", "distilled", "factorized", "imported", "baseline"
+    ]
     created_at: str
     runtime: Runtime
     files: tuple[StoredFile, ...]
     lineage: Lineage
     parameters: NonNegativeInt
-    flops_per_row: NonNegativeInt
+    """Trained numbers; of an imported graph its constants, and thresholds and leaves of trees."""
+    flops_per_row: NonNegativeInt | None
+    """None where the graph does something else than multiply matrices, e.g. walk trees."""
     decision_threshold: float
     """Threshold of this variant, chosen on validation data for the original's alert rate."""
     quality: Quality

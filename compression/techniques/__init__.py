@@ -5,6 +5,7 @@ from __future__ import annotations
 from compression.techniques.base import Technique
 from compression.techniques.distill import Distill
 from compression.techniques.factorize import Factorize
+from compression.techniques.imported import Import
 from compression.techniques.onnx import Onnx
 from compression.techniques.prune import Prune
 from compression.techniques.quantize import Quantize
@@ -21,6 +22,7 @@ TECHNIQUES: dict[str, Technique] = {
         Quantize(),
         Distill(),
         Train(),
+        Import(),
     )
 }
 

@@ -10,7 +10,9 @@ from compression.techniques.candidate import Candidate
 from compression.techniques.context import Context
 from compression.training.scoring import Report
 
-Family = Literal["original", "pruned", "quantized", "distilled", "factorized", "baseline"]
+Family = Literal[
+    "original", "pruned", "quantized", "distilled", "factorized", "imported", "baseline"
+]  # fmt: skip
 
 
 class Options(BaseModel):
@@ -22,6 +24,10 @@ class Options(BaseModel):
     def listens_to_gate(self) -> bool:
         """Whether the technique's result depends on the recipe's gate, too."""
         return False
+
+    def identity(self) -> dict[str, Any]:
+        """What a step's result depends on; options that name files give their content's hash."""
+        return self.model_dump()
 
 
 class Technique(Protocol):

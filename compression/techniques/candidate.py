@@ -11,7 +11,7 @@ from typing import Any, Literal
 from torch import nn
 
 from compression.models.saved import load_module, save_module
-from compression.models.scorer import Scorer
+from compression.models.scorer import Opaque, Scorer
 from compression.workloads.base import Workload
 
 Precision = Literal["fp32", "fp16", "int8", "int4"]
@@ -22,13 +22,15 @@ MODULE, GRAPH, RECORD = "module.safetensors", "model.onnx", "candidate.json"
 class Template:
     """How to build the module's architecture before its weights are loaded."""
 
-    kind: Literal["original", "student"]
+    kind: Literal["original", "student", "imported"]
     options: dict[str, Any] = field(default_factory=dict)
 
     def build(self, workload: Workload) -> Scorer:
         """A module of that architecture, in eval mode."""
         if self.kind == "original":
             return workload.original()
+        if self.kind == "imported":
+            return Opaque()
         return workload.head.scorer(workload.student(self.options)).eval()
 
 
@@ -37,6 +39,7 @@ class Candidate:
     """A model on its way to being a variant.
 
     `onnx` is set by techniques that work on graphs; after that no technique can change `module`.
+    An imported candidate is its graph alone: its module is `Opaque`.
     """
 
     template: Template
@@ -47,6 +50,11 @@ class Candidate:
     """What each technique of the chain found worth telling, e.g. training seconds."""
     seconds: tuple[float, ...] = ()
     """Wall time of each technique of the chain."""
+
+    @property
+    def imported(self) -> bool:
+        """Whether there is a graph and no module."""
+        return self.template.kind == "imported"
 
     def noted(self, notes: dict[str, Any], seconds: float) -> Candidate:
         """The candidate with one more technique's notes."""

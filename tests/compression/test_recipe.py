@@ -10,7 +10,8 @@ import yaml
 
 from compression.errors import RecipeError
 from compression.quality.gate import GateConfig
-from compression.recipe import ORIGINAL, Recipe, load_recipe, parsed_steps
+from compression.recipe import ORIGINAL, Recipe, check, load_recipe, parsed_steps
+from compression.validation import validate
 
 SHIPPED = sorted((Path(__file__).parents[2] / "compression" / "recipes").glob("*.yaml"))
 STUDENT = {"width": 8, "layers": 1, "heads": 2, "feed_forward": 16}
@@ -101,7 +102,7 @@ def test_defaults_are_the_careful_ones(tmp_path: Path) -> None:
         (
             _variant(parent="original", steps=[{"quantise": {}}]),
             r"small\.steps\[0\]: no technique 'quantise'; "
-            r"allowed: distill, factorize, onnx, prune, quantize, sparsify, train",
+            r"allowed: distill, factorize, import, onnx, prune, quantize, sparsify, train",
         ),
         (
             _variant(parent="original", steps=[{"quantize": {"bits": 4}}]),
@@ -289,3 +290,29 @@ def test_recipes_do_not_change(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="frozen"):
         recipe.seed = 3
     assert isinstance(recipe, Recipe)
+
+
+@pytest.mark.parametrize(
+    ("variant", "message"),
+    [
+        ({"from": "original", "steps": [{"import": {"file": "x.onnx"}}]}, "leave `from` out"),
+        (
+            {"from": "original", "steps": [{"onnx": {}}, {"import": {"file": "x.onnx"}}]},
+            "import starts a chain, it must be the first step",
+        ),
+        (
+            {"steps": [{"import": {"file": "x.onnx"}}, {"quantize": {}}]},
+            "quantize cannot follow a technique that ends in a graph",
+        ),
+        ({"steps": [{"import": {}}]}, "file: Field required"),
+    ],
+)
+def test_an_import_starts_a_chain_and_ends_it(variant: dict[str, Any], message: str) -> None:
+    document = {
+        "version": 1,
+        "model": "fraud",
+        "workload": {"name": "fraud"},
+        "variants": {"original": {}, "theirs": variant},
+    }
+    with pytest.raises(RecipeError, match=message):
+        check(validate(Recipe, document, "recipe.yaml"), "recipe.yaml")

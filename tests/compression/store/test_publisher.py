@@ -11,6 +11,7 @@ import pytest
 from compression.store import (
     Baselines,
     CorruptArtifactError,
+    Evidence,
     ModelStore,
     Publisher,
     StoreUnavailableError,
@@ -79,7 +80,13 @@ def test_publishing_a_model_again_keeps_its_variants(uri: str) -> None:
     publisher = Publisher(uri)
     publisher.publish_model(make_document("close"), make_samples(rows=3))
     publisher.publish_baselines("fraud", Baselines(profile="demo", baselines=()))
+    evidence = Evidence(rows_sha256="0" * 64, minimum_positives=50, variants={})
+    assert ModelStore(uri).evidence("fraud") is None
+    publisher.publish_evidence("fraud", evidence)
+    publisher.publish_card("fraud", "<p>card", "# card")
     store = ModelStore(uri)
+    assert store.evidence("fraud") == evidence
+    assert store.models() == ("fraud",)
     assert store.model("fraud").champion == "close"
     assert len(store.samples("fraud")) == 3
     assert store.baselines("fraud") == Baselines(profile="demo", baselines=())

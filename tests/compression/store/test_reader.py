@@ -165,6 +165,7 @@ def test_a_document_that_is_not_json_is_corruption(folder: Path) -> None:
     (folder / VARIANT / "manifest.json").write_text("{")
     (folder / "fraud" / "model.json").write_bytes(b"\xff\xfe")
     (folder / "fraud" / "baselines.json").write_text("[]")
+    (folder / "fraud" / "evidence.json").write_text('{"schema_version": 2}')
     store = ModelStore(str(folder))
     with pytest.raises(CorruptArtifactError, match=r"manifest\.json .* not a valid Manifest"):
         store.manifest("fraud", "original")
@@ -172,6 +173,8 @@ def test_a_document_that_is_not_json_is_corruption(folder: Path) -> None:
         store.model("fraud")
     with pytest.raises(CorruptArtifactError, match=r"baselines\.json .* not a valid Baselines"):
         store.baselines("fraud")
+    with pytest.raises(CorruptArtifactError, match=r"evidence\.json .* not a valid Evidence"):
+        store.evidence("fraud")
 
 
 def test_a_renamed_model_is_corruption(folder: Path) -> None:

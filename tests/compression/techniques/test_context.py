@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from compression.quality.gate import GateConfig
 from compression.techniques.candidate import Candidate
 from compression.techniques.context import Context
-from compression.training.scoring import outputs_of
+from compression.training.scoring import Floats, outputs_of
+from compression.workloads.base import Rows
 from compression.workloads.fraud.workload import FraudWorkload
 from compression.workloads.windows import all_or_drawn
 from tests.compression.techniques.reports import Reports
@@ -77,6 +79,19 @@ def test_a_module_is_exported_once(
     shared_context: Context, candidate: Candidate, tiny_graph: bytes
 ) -> None:
     assert shared_context.float_graph(candidate.module) is tiny_graph
+
+
+def test_segments_are_judged_where_the_gate_bounds_them(shared_context: Context) -> None:
+    def score(rows: Rows) -> Floats:
+        return shared_context.original_outputs()
+
+    gate = GateConfig(worst_segment_ratio=0.9)
+    bounded = replace(shared_context, gate=gate, replicates=100).validation_gate(score)
+    assert bounded.verdict == "passed"
+    assert bounded.checks[-1].name == "worst_segment_ratio"
+    assert bounded.checks[-1].value == 1.0
+    plain = replace(shared_context, replicates=100).validation_gate(score)
+    assert len(plain.checks) == len(bounded.checks) - 1
 
 
 def test_recalibration_weighs_rows(context: Context, tiny_workload: FraudWorkload) -> None:

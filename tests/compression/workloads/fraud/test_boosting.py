@@ -3,7 +3,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_limits
 
 from compression.workloads.fraud.boosting import GradientBoostingBaseline
 from compression.workloads.fraud.features import FraudFeatures
