@@ -365,7 +365,7 @@ def test_an_unchanged_recipe_has_nothing_to_do(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     before = {path: path.read_bytes() for path in Path(place.store).rglob("*") if path.is_file()}
-    monkeypatch.setattr(pipeline, "_boosted", None)
+    monkeypatch.setattr(pipeline, "_baseline", None)
     manifests = place.run(_recipe(document))
     assert [manifest.name for manifest in manifests] == VARIANTS
     assert counted.applied == []
@@ -422,7 +422,7 @@ def test_published_variants_are_not_replaced_unasked(
     place: Place, document: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = {path: path.read_bytes() for path in Path(place.store).rglob("*") if path.is_file()}
-    monkeypatch.setattr(pipeline, "_boosted", None)
+    monkeypatch.setattr(pipeline, "_baseline", None)
     with pytest.raises(VariantExistsError, match=r"int8, original, .* or say --replace"):
         place.run(_recipe(document, lambda d: d.update(profile="other")))
     after = {path: path.read_bytes() for path in Path(place.store).rglob("*") if path.is_file()}

@@ -20,10 +20,10 @@ class FamilyConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    train: int = Field(default=800, ge=2)
+    train: int = Field(default=1600, ge=2)
     validation: int = Field(default=75, ge=2)
     test: int = Field(default=200, ge=2)
-    a_day: PositiveInt = 5
+    a_day: PositiveInt = 10
     """Families enrolled a day, in the order of the windows."""
 
     @property

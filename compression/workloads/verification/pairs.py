@@ -16,11 +16,11 @@ class PairConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    same: PositiveInt = 2
+    same: PositiveInt = 1
     """Other pictures of the probe's identity."""
-    relatives: int = Field(default=2, ge=0)
+    relatives: int = Field(default=1, ge=0)
     """Impostors who look like the probe's identity."""
-    strangers: PositiveInt = 4
+    strangers: PositiveInt = 2
     """Impostors of other families."""
 
 

@@ -38,7 +38,7 @@ class VerificationWorkload(TrainableWorkload):
         "widths": [32, 64, 128], "convolutions": 2, "embedding": 128,
     }  # fmt: skip
     original_training = TrainConfig(
-        epochs=2,
+        epochs=3,
         batch_rows=128,
         learning_rate=2e-3,
         negatives_per_positive=2,

@@ -1,0 +1,1 @@
+"""Workloads to copy and change: each file stands on its own, as a user's does."""
