@@ -17,6 +17,7 @@ import torch
 
 from compression import pipeline
 from compression.bench.benchmark import run_bench
+from compression.card.page import Card
 from compression.errors import DataError, TechniqueError
 from compression.graphs import export
 from compression.graphs.session import open_session, run
@@ -147,6 +148,12 @@ def published(
     place = Place(str(folder / "store"), folder / "work")
     place.run(_recipe(document))
     return place
+
+
+@pytest.fixture(autouse=True)
+def drawn_once(published: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cards take seconds: only the first run draws one."""
+    monkeypatch.setattr("compression.publishing.draw_card", lambda *_: Card("", ""))
 
 
 @pytest.fixture
@@ -355,6 +362,14 @@ def test_evidence_and_worst_segments_come_from_the_rows_that_were_judged(publish
         assert judged[worst.dimension, worst.name] == worst.ratio == min(judged.values())
         shares = changes.alert_to_pass_share + changes.pass_to_alert_share
         assert quality.decision_agreement == pytest.approx(1 - shares)
+
+
+def test_a_run_ends_with_the_model_s_card(published: Place) -> None:
+    folder = Path(published.store) / "fraud"
+    page = (folder / "card.html").read_text()
+    for name in VARIANTS:
+        assert f'id="variant-{name}"' in page
+        assert f"## {name}: " in (folder / "card.md").read_text()
 
 
 def test_an_unchanged_recipe_has_nothing_to_do(
