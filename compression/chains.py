@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import shutil
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from threading import Event
 
 import torch
 
 from compression.console import Advance, Stages
+from compression.errors import CompressionError
 from compression.recipe import ORIGINAL, ChainConfig, Recipe, parsed_steps
 from compression.techniques import Technique
 from compression.techniques.base import Family, Options
@@ -26,6 +31,10 @@ CODE_VERSION = 3
 """Raise it when a technique's result changes for the same options: it empties the cache."""
 SCRATCH = "unfinished"
 """Folder below a step's own for what an interrupted step goes on from."""
+
+
+class OutOfTime(Exception):
+    """A chain was not whole at its deadline; what it has trained is kept for the next run."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +63,36 @@ class ChainRunner:
         self._recipe, self._source, self._context = recipe, source, context
         self._stages, self._workers = stages, workers
         self._interrupted = Event()
+        self._deadline = math.inf
 
     def run(self) -> dict[str, Chain]:
-        """Every variant and baseline by name, in the recipe's order.
+        """Every variant and baseline by name, in the recipe's order."""
+        with self._started() as futures:
+            return {name: future.result() for name, future in futures.items()}
+
+    def run_until(
+        self, deadline: float, done: Callable[[], None]
+    ) -> tuple[dict[str, Chain], dict[str, str]]:
+        """Chains that were whole at the deadline (of `time.monotonic`), and why others are not.
+
+        `done` is called as each chain ends. Steps that are cached are loaded after the deadline,
+        too. A chain that fails takes no other one with it but its children.
+        """
+        self._deadline = deadline
+        whole: dict[str, Chain] = {}
+        failed: dict[str, str] = {}
+        with self._started() as futures:
+            for name, future in futures.items():
+                try:
+                    whole[name] = future.result()
+                except (OutOfTime, CompressionError) as error:
+                    failed[name] = str(error)
+                done()
+        return whole, failed
+
+    @contextmanager
+    def _started(self) -> Iterator[dict[str, Future[Chain]]]:
+        """All chains on a pool.
 
         Small models gain little from a second thread in one operation: chains run side by side,
         one thread each.
@@ -69,7 +105,7 @@ class ChainRunner:
             for name, chain in self._recipe.chains().items():
                 futures[name] = pool.submit(self._chain, name, chain, futures)
             try:
-                return {name: future.result() for name, future in futures.items()}
+                yield futures
             except BaseException as error:
                 if isinstance(error, KeyboardInterrupt):
                     self._interrupted.set()
@@ -114,6 +150,7 @@ class ChainRunner:
         folder = self._context.work / "steps" / content[:24]
         candidate = Candidate.load(folder, self._context.workload)
         if candidate is None:
+            self._check_time()
             with self._stages.stage(f"{chain.name}: {technique.name}") as advance:
                 report = self._until_interrupted(advance)
                 context = replace(self._context, scratch=folder / SCRATCH)
@@ -141,6 +178,11 @@ class ChainRunner:
         def report(done: int, total: int) -> None:
             if self._interrupted.is_set():
                 raise KeyboardInterrupt
+            self._check_time()
             advance(done, total)
 
         return report
+
+    def _check_time(self) -> None:
+        if time.monotonic() > self._deadline:
+            raise OutOfTime("the time was up")

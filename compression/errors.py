@@ -8,7 +8,9 @@ CompressionError              exit code
 ├── ExportError               9   a variant cannot be exported for phones and browsers
 ├── BudgetError              10   an export is larger, or needs more memory, than it may
 ├── GateFailedError          11   a published variant does not meet the bounds it is judged by
-└── ForeignGraphError        12   an ONNX file from elsewhere cannot be a variant of the workload
+├── ForeignGraphError        12   an ONNX file from elsewhere cannot be a variant of the workload
+├── StorageError             13   a file cannot be written: the disk is full, or it is not ours
+└── TargetsMissedError       14   a search is done and no variant meets its targets
 
 The store's own errors (`compression.store.errors`) carry exit codes 7 and 8.
 """
@@ -68,3 +70,15 @@ class ForeignGraphError(CompressionError):
     """An ONNX file cannot be imported; the message names the file and what to change in it."""
 
     exit_code = 12
+
+
+class StorageError(CompressionError):
+    """A file cannot be written; the message names it, where that is known, and what to do."""
+
+    exit_code = 13
+
+
+class TargetsMissedError(CompressionError):
+    """A search has ended without a variant to recommend; the message names the nearest."""
+
+    exit_code = 14

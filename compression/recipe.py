@@ -18,6 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt
 from compression.bench.config import BenchConfig
 from compression.errors import RecipeError
 from compression.quality.gate import GateConfig
+from compression.search.config import AutoConfig
 from compression.store.manifest import Name
 from compression.techniques import TECHNIQUES, Technique
 from compression.techniques.base import Options
@@ -88,6 +89,8 @@ class Recipe(_Config):
     baselines: dict[Name, ChainConfig] = {}
     bench: BenchConfig = BenchConfig()
     """How `bench` measures; no variant depends on it."""
+    auto: AutoConfig = AutoConfig()
+    """What `auto` searches; no variant depends on it."""
 
     @property
     def gate_config(self) -> GateConfig:
@@ -99,7 +102,7 @@ class Recipe(_Config):
     @property
     def sha256(self) -> str:
         """Hash of everything the recipe says about its variants."""
-        text = json.dumps(self.model_dump(mode="json", exclude={"bench"}), sort_keys=True)
+        text = json.dumps(self.model_dump(mode="json", exclude={"auto", "bench"}), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def chains(self) -> dict[str, ChainConfig]:
@@ -131,12 +134,15 @@ def _step(
             f"{source}: {where}: no technique {technique_name!r}; "
             f"allowed: {', '.join(sorted(TECHNIQUES))}"
         )
-    return technique, validate(
-        technique.options,
-        options or {},
-        f"{source}: {where}.{technique_name}",
-        folder=Path(source).parent,
-    )
+    where = f"{source}: {where}.{technique_name}"
+    return technique, parsed_options(technique, options, where, Path(source).parent)
+
+
+def parsed_options(
+    technique: Technique, options: dict[str, Any] | None, where: str, folder: Path
+) -> Options:
+    """A technique's checked options, None for its defaults; relative paths start at `folder`."""
+    return validate(technique.options, options or {}, where, folder=folder)
 
 
 def load_recipe(path: Path) -> Recipe:

@@ -5,6 +5,7 @@ What a command needs of torch it imports when it runs: a wrong argument is answe
 
 from __future__ import annotations
 
+from compression.commands.auto import Auto
 from compression.commands.base import Command
 from compression.commands.bench import Bench
 from compression.commands.boosting import Boosting
@@ -22,13 +23,14 @@ COMMANDS: dict[str, Command] = {
     command.name: command
     for command in (
         Run(),
+        Auto(),
+        Bench(),
+        Gate(),
         List(),
         Show(),
-        Gate(),
         Card(),
         Export(),
         Import(),
-        Bench(),
         StudyCommand(),
         Original(),
         Boosting(),

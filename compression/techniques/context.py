@@ -18,7 +18,7 @@ from compression.graphs.export import EXAMPLE_ROWS, to_onnx
 from compression.judging import Examination
 from compression.models.scorer import Scorer
 from compression.quality.gate import GateConfig, judge
-from compression.store import Gate
+from compression.store import Gate, Quality
 from compression.training.scoring import Floats, Report, nothing, outputs_of
 from compression.workloads.base import Rows, Workload
 from compression.workloads.windows import WeightedRows
@@ -97,7 +97,11 @@ class Context:
         return cached
 
     def validation_gate(self, score: Callable[[Rows], Floats]) -> Gate:
-        """The gate's verdict on validation rows; `score` gives published outputs of rows.
+        """The gate's verdict on validation rows, see `validation_quality`."""
+        return judge(self.validation_quality(score), self.gate)
+
+    def validation_quality(self, score: Callable[[Rows], Floats]) -> Quality:
+        """Quality on validation rows; `score` gives published outputs of rows.
 
         For choices on the way. The verdict that counts is of the test rows, which nobody who
         chooses may look at.
@@ -114,4 +118,4 @@ class Context:
         qualities = examination.qualities(
             outputs, thresholds, REFERENCE, "validation rows", segments=segments
         )
-        return judge(qualities["variant"], self.gate)
+        return qualities["variant"]

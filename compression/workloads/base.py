@@ -38,6 +38,8 @@ class Workload(Protocol):
     """What a recipe may say under `workload`; must forbid unknown keys."""
     student_type: ClassVar[type[BaseModel]]
     """Options of a student, e.g. its width; must forbid unknown keys."""
+    student_sizes: ClassVar[tuple[dict[str, Any], ...]] = ()
+    """Options of students that a search tries where a recipe names none, small ones first."""
     name: str
     """In documents and messages."""
 

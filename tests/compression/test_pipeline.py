@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -13,13 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from compression import pipeline
 from compression.bench.benchmark import run_bench
 from compression.card.page import Card
 from compression.errors import DataError, TechniqueError
-from compression.graphs import export
 from compression.graphs.session import open_session, run
 from compression.pipeline import run_recipe
 from compression.quality.gate import GateConfig
@@ -31,6 +28,7 @@ from compression.validation import validate
 from compression.workloads import WORKLOADS
 from compression.workloads.fraud.config import FraudConfig
 from compression.workloads.fraud.workload import FraudWorkload
+from tests.compression.exports import exported_once
 
 STUDENT = {
     "student": {"width": 8, "layers": 1, "heads": 2, "feed_forward": 16},
@@ -81,28 +79,10 @@ def _recipe(document: dict[str, Any], change: Change = lambda d: None) -> Recipe
     return recipe
 
 
-def _once(export: Callable[..., bytes]) -> Callable[..., bytes]:
-    """Exporting takes seconds: the same weights give the file they gave before."""
-    made: dict[str, bytes] = {}
-
-    def remembered(module: torch.nn.Module, *arguments: Any) -> bytes:
-        digest = hashlib.sha256(repr(module).encode())
-        for value in module.state_dict().values():
-            digest.update(value.numpy().tobytes())
-        key = digest.hexdigest()
-        if key not in made:
-            made[key] = export(module, *arguments)
-        return made[key]
-
-    return remembered
-
-
 @pytest.fixture(scope="module", autouse=True)
 def quick() -> Iterator[None]:
     """One export for the same weights."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("compression.techniques.context.to_onnx", _once(export.to_onnx))
-        patch.setattr("compression.artifacts.to_program", _once(export.to_program))
+    with exported_once():
         yield
 
 

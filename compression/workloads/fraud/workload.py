@@ -47,6 +47,10 @@ class FraudWorkload(TrainableWorkload):
     student_type = StudentConfig
     routing_key = "customer_id"
     head: Head = Binary()
+    student_sizes: ClassVar[tuple[dict[str, Any], ...]] = tuple(
+        {"architecture": "reader", "width": width, "heads": 4, "feed_forward": width}
+        for width in (32, 48, 64, 96)
+    )
     baseline_description = "gradient boosting on the same inputs with the last 8 transactions"
     original_sizes: ClassVar[dict[str, Any]] = {
         "width": 256, "layers": 4, "heads": 8, "feed_forward": 1024, "dropout": 0.1,

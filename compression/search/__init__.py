@@ -1,0 +1,1 @@
+"""Search the chains of a recipe's techniques for the variant that meets given targets."""
