@@ -51,7 +51,7 @@ def run_auto(recipe: Recipe, source: str, store: str, work: Path, out: Path) -> 
     best = front(list(known.values()))
     out.mkdir(parents=True, exist_ok=True)
     # Read back, so that what is published is what the file says.
-    text = recipe_text(front_recipe(recipe, best, known[EXPORTED]), source)
+    text = recipe_text(front_recipe(recipe, source, best, known[EXPORTED]), source)
     write_whole(out / RECIPE, text.encode())
     written = load_recipe(out / RECIPE)
     manifests = run_recipe(written, str(out / RECIPE), store, work, replace=True)

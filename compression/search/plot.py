@@ -34,7 +34,7 @@ def draw(results: SearchResults, folder: Path) -> tuple[Path, ...]:
         axes.set_xlabel("latency of 1 row, ms: ● p50, whisker to p99")
         axes.set_ylabel("average precision kept, % of the original's (validation rows)")
         axes.set_title(f"{results.model}: quality, latency and size (area: bytes)")
-        axes.legend(loc="best", frameon=False)
+        figure.legend(loc="outside lower center", ncols=4, frameon=False, markerscale=0.5)
         for path in paths:
             figure.savefig(path, dpi=150)
     return paths

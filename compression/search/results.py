@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -14,6 +16,8 @@ from compression.search.examined import Examined, excesses
 from compression.search.space import EXPORTED
 from compression.store import Estimate, Gate, Machine, Manifest
 from compression.store.manifest import Document
+from compression.workloads import find_workload
+from compression.workloads.userfile import is_user_class
 
 HEADER = """\
 # Written by `python -m compression auto {source}`: the front of a search.
@@ -107,8 +111,14 @@ def judged(manifests: Sequence[Manifest], front: Sequence[Examined]) -> tuple[Ju
     )
 
 
-def front_recipe(recipe: Recipe, front: Sequence[Examined], exported: Examined) -> Recipe:
-    """The recipe with the front as its variants, and the original's own graph beside them."""
+def front_recipe(
+    recipe: Recipe, source: str, front: Sequence[Examined], exported: Examined
+) -> Recipe:
+    """The recipe with the front as its variants, and the original's own graph beside them.
+
+    `source` is the recipe's file: paths that start at its folder become absolute, for the new
+    recipe lies elsewhere.
+    """
     others = [one.plan for one in front if one.plan.name != EXPORTED]
     # The front's own `bench` and `auto` sections: names of the old recipe mean nothing here.
     cleared = {
@@ -116,7 +126,28 @@ def front_recipe(recipe: Recipe, front: Sequence[Examined], exported: Examined) 
         for name in ("bench", "auto", "baselines", "champion")
     }
     chains = chain_configs([exported.plan, *others])
-    return recipe.model_copy(update={**cleared, "variants": chains})
+    workload = _anywhere(recipe.workload, source)
+    return recipe.model_copy(update={**cleared, "variants": chains, "workload": workload})
+
+
+def _anywhere(workload: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """A recipe's workload with no path in it that depends on where the recipe lies."""
+    settings = find_workload(workload, source).settings.model_dump(exclude_unset=True)
+    name = str(workload["name"])
+    if is_user_class(name):
+        name = str((Path(source).parent / name).absolute())
+    pin = {"sha256": workload["sha256"]} if "sha256" in workload else {}
+    return {"name": name, **pin, **_absolute(settings)}
+
+
+def _absolute(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value.absolute())
+    if isinstance(value, Mapping):
+        return {key: _absolute(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_absolute(part) for part in value]
+    return value
 
 
 def recipe_text(recipe: Recipe, source: str) -> str:
