@@ -10,7 +10,7 @@ from rich.text import Text
 
 from compression.commands import COMMANDS
 from compression.console import console
-from compression.errors import CompressionError
+from compression.errors import CompressionError, StorageError
 from compression.store.errors import StoreError
 
 INTERRUPTED = 130
@@ -32,11 +32,24 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return COMMANDS[arguments.command].run(arguments)
     except (CompressionError, StoreError) as error:
-        console.print(Text.assemble(("error: ", "red"), str(error)), soft_wrap=True)
-        return error.exit_code
+        return _told(error)
+    except OSError as error:
+        problem = StorageError.of(error)
+        if problem is None:
+            raise
+        return _told(problem)
     except KeyboardInterrupt:
-        console.print("interrupted: run the same command again to go on from the last step")
+        console.print(
+            "interrupted: what is finished is kept; run the same command again (--no-resume left "
+            "out) to go on from the last step",
+            soft_wrap=True,
+        )
         return INTERRUPTED
+
+
+def _told(error: CompressionError | StoreError) -> int:
+    console.print(Text.assemble(("error: ", "red"), str(error)), soft_wrap=True)
+    return error.exit_code
 
 
 if __name__ == "__main__":

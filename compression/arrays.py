@@ -10,15 +10,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from compression.store.filesystem import naming
+
 
 def save_arrays(path: Path, **arrays: npt.ArrayLike) -> None:
     """Write an .npz aside and rename it: an interruption leaves nothing that is half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        with aside.open("wb") as file:
-            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-        os.replace(aside, path)
+        with naming(path):
+            with aside.open("wb") as file:
+                np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+            os.replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)
 

@@ -90,6 +90,27 @@ class ChainRunner:
                 done()
         return whole, failed
 
+    def forget(self) -> None:
+        """Remove what the recipe's steps have left in `work`, and the scores of what they made."""
+        work = self._context.work
+        for content in self._contents():
+            shutil.rmtree(work / "steps" / content[:24], ignore_errors=True)
+            for scores in (work / "scores").glob(f"{content[:24]}-*.npz"):
+                scores.unlink()
+
+    def _contents(self) -> set[str]:
+        """Content of the original and of every step, without running any."""
+        ends: dict[str, str] = {}
+        found = set()
+        for name, config in self._recipe.chains().items():
+            content = ends.get(config.parent or ORIGINAL, self._original_content())
+            found.add(content)
+            for technique, options in parsed_steps(self._source, name, config):
+                content = self._step_content(content, technique, options)
+                found.add(content)
+            ends[name] = content
+        return found
+
     @contextmanager
     def _started(self) -> Iterator[dict[str, Future[Chain]]]:
         """All chains on a pool.
@@ -119,16 +140,24 @@ class ChainRunner:
         return chain
 
     def _original(self) -> Chain:
+        candidate = Candidate(Template("original"), self._context.workload.original())
+        return Chain(ORIGINAL, None, "original", (), candidate, self._original_content())
+
+    def _original_content(self) -> str:
         workload = self._context.workload
-        content = _content(
+        return _content(
             CODE_VERSION,
             workload.source_sha256,
             workload.data_sha256,
             workload.original_sha256,
             self._recipe.seed,
         )
-        candidate = Candidate(Template("original"), workload.original())
-        return Chain(ORIGINAL, None, "original", (), candidate, content)
+
+    def _step_content(self, parent: str, technique: Technique, options: Options) -> str:
+        rows = self._context.validation.rows
+        return _content(
+            parent, technique.name, options.identity(), len(rows), *self._gate_for(options)
+        )
 
     def _start(self, name: str, config: ChainConfig, done: dict[str, Future[Chain]]) -> Chain:
         parent = done[config.parent or ORIGINAL].result()
@@ -139,14 +168,7 @@ class ChainRunner:
         )
 
     def _step(self, chain: Chain, technique: Technique, options: Options) -> Chain:
-        rows = self._context.validation.rows
-        content = _content(
-            chain.content_sha256,
-            technique.name,
-            options.identity(),
-            len(rows),
-            *self._gate_for(options),
-        )
+        content = self._step_content(chain.content_sha256, technique, options)
         folder = self._context.work / "steps" / content[:24]
         candidate = Candidate.load(folder, self._context.workload)
         if candidate is None:

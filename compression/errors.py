@@ -17,6 +17,20 @@ The store's own errors (`compression.store.errors`) carry exit codes 7 and 8.
 
 from __future__ import annotations
 
+import errno
+
+_ROOM, _RIGHT = "make room", "see to it that it may be written"
+_UNWRITABLE = {
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EFBIG: _ROOM,
+    errno.EROFS: _RIGHT,
+    errno.EACCES: _RIGHT,
+    errno.EPERM: _RIGHT,
+    errno.EIO: "see to the disk",
+}
+"""What to do about an OSError."""
+
 
 class CompressionError(Exception):
     """Base of the tree; `exit_code` is what the command line ends with."""
@@ -76,6 +90,18 @@ class StorageError(CompressionError):
     """A file cannot be written; the message names it, where that is known, and what to do."""
 
     exit_code = 13
+
+    @classmethod
+    def of(cls, error: OSError) -> StorageError | None:
+        """What a person is told of an OSError; None if it is not about a disk or a right."""
+        if error.errno not in _UNWRITABLE:
+            return None
+        what = _UNWRITABLE[error.errno]
+        where = f" {error.filename}" if error.filename else " a file"
+        return cls(
+            f"cannot write{where}: {error.strerror}. What was published before is as it was, and "
+            f"finished steps are kept: {what}, then run the same command again"
+        )
 
 
 class TargetsMissedError(CompressionError):

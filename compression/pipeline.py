@@ -28,17 +28,22 @@ Floats = npt.NDArray[np.float32]
 
 
 def run_recipe(
-    recipe: Recipe, source: str, store: str, work: Path, *, replace: bool
+    recipe: Recipe, source: str, store: str, work: Path, *, replace: bool, resume: bool = True
 ) -> tuple[Manifest, ...]:
     """Make, judge and publish every variant of the recipe; gives the published manifests.
 
-    `source` names the recipe's file in messages; `work` holds what is cached by content.
+    `source` names the recipe's file in messages; `work` holds what is cached by content. Without
+    `resume` every step and score of the recipe is computed and published anew; what the original
+    and the baseline say of the data does not depend on the recipe, and is kept.
     """
     with Stages() as stages:
         bench = Bench.of(recipe, source, work, stages)
-        chains = bench.chains()
         publisher = VariantPublisher(store, bench.workload, recipe, replace=replace)
-        missing = publisher.missing(chains)
+        if not resume:
+            publisher.check_free(recipe.variants)
+            bench.runner().forget()
+        chains = bench.chains()
+        missing = publisher.missing(chains) if resume else tuple(recipe.variants)
         if not missing:
             console.print(
                 f"nothing to do: {store} holds the recipe's variants already", soft_wrap=True
@@ -111,10 +116,12 @@ class Bench:
 
     def chains(self) -> dict[str, Chain]:
         """Every chain of the recipe, run or read from the cache."""
-        # One more than cores: chains differ in length, and the last would leave a core idle.
-        return ChainRunner(
-            self.recipe, self.source, self.context, self.stages, self.workers + 1
-        ).run()
+        return self.runner().run()
+
+    def runner(self) -> ChainRunner:
+        """One more worker than cores: chains differ in length, and the last would leave a core
+        idle."""
+        return ChainRunner(self.recipe, self.source, self.context, self.stages, self.workers + 1)
 
     def judged(self, chains: Mapping[str, Chain]) -> tuple[dict[str, Artifact], Judged]:
         """What the chains end in, and how good it is on the test rows."""

@@ -272,13 +272,17 @@ class VariantPublisher:
         """
         wanted = self._recipe.variants if names is None else names
         missing = tuple(n for n in wanted if not self.is_current(chains[n]))
-        taken = set(missing) & set(ModelStore(self._store).variants(self._recipe.model))
+        self.check_free(missing)
+        return missing
+
+    def check_free(self, names: Collection[str]) -> None:
+        """VariantExistsError where a name is taken, and `replace` is False."""
+        taken = set(names) & set(ModelStore(self._store).variants(self._recipe.model))
         if taken and not self._replace:
             raise VariantExistsError(
                 f"{self._store} holds other variants of {self._recipe.model!r} named "
                 f"{', '.join(sorted(taken))}: give them other names, or say --replace"
             )
-        return missing
 
     def measured(self, artifact: Artifact) -> tuple[Latency, tuple[float, ...]]:
         """Model-only latency on sample rows, and the probe scores."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
+from compression.files import write_whole
 from compression.models.resize import resize_to, structure_of
 
 STRUCTURE = "structure"
@@ -18,11 +18,9 @@ STRUCTURE = "structure"
 def save_module(module: nn.Module, path: Path) -> None:
     """Write aside and rename: a file with that name is whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(path.name + ".partial")
     # Cloned, since the format refuses tensors that share memory, as tied weights do.
     state = {name: value.contiguous().clone() for name, value in module.state_dict().items()}
-    save_file(state, aside, {STRUCTURE: json.dumps(structure_of(module))})
-    os.replace(aside, path)
+    write_whole(path, save(state, {STRUCTURE: json.dumps(structure_of(module))}))
 
 
 def load_module(module: nn.Module, path: Path) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 from torch import nn
 
+from compression.files import write_whole
 from compression.models.saved import load_module, save_module
 
 _M = TypeVar("_M", bound=nn.Module)
@@ -31,9 +31,7 @@ class Rounds:
     def save(self, number: int, module: nn.Module, record: dict[str, Any]) -> None:
         """Write a finished round, its record last: a round with a record is whole."""
         save_module(module, self._path(number, "safetensors"))
-        aside = self._path(number, "json.partial")
-        aside.write_text(json.dumps(record), encoding="utf-8")
-        os.replace(aside, self._path(number, "json"))
+        write_whole(self._path(number, "json"), json.dumps(record).encode())
 
     def load(self, number: int, build: Callable[[], _M]) -> _M:
         """The module of a round that `records` tells of; `build` makes one of the architecture."""

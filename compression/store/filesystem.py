@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import fsspec.core
@@ -22,3 +25,14 @@ def open_filesystem(uri: str) -> tuple[Any, str]:
             f"cannot open store {uri}: {error}. Give a folder, or a URI that fsspec knows"
         ) from error
     return filesystem, str(root).rstrip("/")
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """An OSError from inside says which file it is about, where it does not: a full disk is
+    noticed when bytes are written, and that error knows no name."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise

@@ -8,18 +8,22 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
+from compression.store.filesystem import naming
+
 
 def write_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
     """Write files (name → content) as a folder; what was there before is replaced.
 
-    An interruption leaves the folder that was there, or none, never a part of the new one.
+    An interruption leaves the folder that was there, or none, never a part of the new one. An
+    OSError names the folder.
     """
     aside = folder.parent / f".{folder.name}.{uuid.uuid4().hex}"
     aside.mkdir(parents=True)
     try:
-        for name, content in contents.items():
-            (aside / name).write_bytes(content)
-        _swap(aside, folder)
+        with naming(folder):
+            for name, content in contents.items():
+                (aside / name).write_bytes(content)
+            _swap(aside, folder)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 

@@ -17,7 +17,7 @@ from fsspec.implementations.local import LocalFileSystem
 import compression.store.layout as layout
 from compression.store.errors import VariantExistsError
 from compression.store.evidence import Evidence
-from compression.store.filesystem import open_filesystem
+from compression.store.filesystem import naming, open_filesystem
 from compression.store.folder import write_folder
 from compression.store.manifest import Baselines, Document, Manifest, ModelDocument, StoredFile
 from compression.store.samples import Samples
@@ -43,21 +43,30 @@ class Publisher:
         """Write or replace a model's document and samples; its variants stay as they are."""
         content = samples.to_bytes()
         document = document.model_copy(update={"samples": describe(layout.SAMPLES, content)})
-        self._write(f"{document.name}/{layout.SAMPLES}", content)
-        self._write(f"{document.name}/{layout.MODEL_DOCUMENT}", _json(document))
+        # Together: a document must not name samples that are not there any more.
+        self._write(
+            {
+                f"{document.name}/{layout.SAMPLES}": content,
+                f"{document.name}/{layout.MODEL_DOCUMENT}": _json(document),
+            }
+        )
 
     def publish_baselines(self, model: str, baselines: Baselines) -> None:
         """Write or replace the model's baselines."""
-        self._write(f"{model}/{layout.BASELINES}", _json(baselines))
+        self._write({f"{model}/{layout.BASELINES}": _json(baselines)})
 
     def publish_evidence(self, model: str, evidence: Evidence) -> None:
         """Write or replace what the model card is drawn from."""
-        self._write(f"{model}/{layout.EVIDENCE}", _json(evidence))
+        self._write({f"{model}/{layout.EVIDENCE}": _json(evidence)})
 
     def publish_card(self, model: str, html: str, markdown: str) -> None:
         """Write or replace the model card, both its forms."""
-        self._write(f"{model}/{layout.CARD_HTML}", html.encode())
-        self._write(f"{model}/{layout.CARD_MARKDOWN}", markdown.encode())
+        self._write(
+            {
+                f"{model}/{layout.CARD_HTML}": html.encode(),
+                f"{model}/{layout.CARD_MARKDOWN}": markdown.encode(),
+            }
+        )
 
     def publish_variant(
         self, manifest: Manifest, contents: Mapping[str, bytes], *, replace: bool = False
@@ -96,15 +105,24 @@ class Publisher:
     def _publish_folder(self, folder: Path, manifest: bytes, contents: Mapping[str, bytes]) -> None:
         write_folder(folder, {**contents, layout.MANIFEST: manifest})
 
-    def _write(self, path: str, content: bytes) -> None:
-        target = f"{self._root}/{path}"
+    def _write(self, contents: Mapping[str, bytes]) -> None:
+        """All of them aside first: where one cannot be written, none is replaced."""
         if not self._local:
-            self._fs.pipe_file(target, content)
+            for path, content in contents.items():
+                self._fs.pipe_file(f"{self._root}/{path}", content)
             return
-        aside = Path(f"{target}.{uuid.uuid4().hex}")
-        aside.parent.mkdir(parents=True, exist_ok=True)
+        targets = {path: Path(self._root) / path for path in contents}
+        asides = {
+            path: target.with_name(f"{target.name}.{uuid.uuid4().hex}")
+            for path, target in targets.items()
+        }
         try:
-            aside.write_bytes(content)
-            os.replace(aside, target)
+            for path, content in contents.items():
+                with naming(targets[path]):
+                    asides[path].parent.mkdir(parents=True, exist_ok=True)
+                    asides[path].write_bytes(content)
+            for path, target in targets.items():
+                os.replace(asides[path], target)
         finally:
-            aside.unlink(missing_ok=True)
+            for aside in asides.values():
+                aside.unlink(missing_ok=True)

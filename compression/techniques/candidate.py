@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from torch import nn
 
+from compression.files import write_whole
 from compression.models.saved import load_module, save_module
 from compression.models.scorer import Opaque, Scorer
 from compression.workloads.base import Workload
@@ -65,7 +65,7 @@ class Candidate:
         folder.mkdir(parents=True, exist_ok=True)
         save_module(self.module, folder / MODULE)
         if self.onnx is not None:
-            (folder / GRAPH).write_bytes(self.onnx)
+            write_whole(folder / GRAPH, self.onnx)
         record = {
             "template": {"kind": self.template.kind, "options": self.template.options},
             "onnx": self.onnx is not None,
@@ -73,9 +73,7 @@ class Candidate:
             "notes": self.notes,
             "seconds": self.seconds,
         }
-        aside = folder / (RECORD + ".partial")
-        aside.write_text(json.dumps(record))
-        os.replace(aside, folder / RECORD)
+        write_whole(folder / RECORD, json.dumps(record).encode())
 
     @classmethod
     def load(cls, folder: Path, workload: Workload) -> Candidate | None:

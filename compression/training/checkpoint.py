@@ -7,17 +7,17 @@ that an interrupted training goes on where it stopped. Written aside and renamed
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from compression.errors import TrainingError
+from compression.files import write_whole
 
 Tensors = dict[str, Tensor]
 
@@ -61,9 +61,7 @@ def save(
         "history": json.dumps(progress.history),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_suffix(".partial")
-    save_file(tensors, aside, metadata)
-    os.replace(aside, path)
+    write_whole(path, to_bytes(tensors, metadata))
 
 
 def restore(

@@ -8,7 +8,6 @@ from the validation rows.
 from __future__ import annotations
 
 import hashlib
-import os
 from abc import abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,10 +18,11 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 from compression.errors import DataError
+from compression.files import write_whole
 from compression.heads import Head
 from compression.models.scorer import Scorer
 from compression.quality.calibration import best_f1_threshold
@@ -193,12 +193,8 @@ def save_original(folder: Path, body: nn.Module, record: OriginalRecord) -> None
     """Write both files; the record last, so that a folder with a record is whole."""
     folder.mkdir(parents=True, exist_ok=True)
     weights, record_file = folder / WEIGHTS, folder / RECORD
-    aside = weights.with_suffix(".partial")
-    save_file({k: v.contiguous() for k, v in body.state_dict().items()}, aside)
-    os.replace(aside, weights)
-    aside = record_file.with_suffix(".partial")
-    aside.write_text(record.model_dump_json(indent=2) + "\n")
-    os.replace(aside, record_file)
+    write_whole(weights, save({k: v.contiguous() for k, v in body.state_dict().items()}))
+    write_whole(record_file, (record.model_dump_json(indent=2) + "\n").encode())
 
 
 def load_record(folder: Path) -> OriginalRecord:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import errno
 import inspect
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +22,7 @@ from compression.recipe import Recipe
 from compression.store import Manifest, ModelStore
 from tests.support.store import build_store
 
-BAD_RECIPE, BAD_DATA, NO_STORE, CORRUPT = 4, 3, 7, 8
+BAD_RECIPE, BAD_DATA, NO_STORE, CORRUPT, UNWRITABLE = 4, 3, 7, 8, 13
 
 
 @pytest.fixture(scope="module")
@@ -183,17 +186,20 @@ def test_a_run_gets_its_arguments_and_prints_what_it_published(
 ) -> None:
     given: list[Any] = []
 
-    def run_recipe(recipe: Recipe, *arguments: Any, replace: bool) -> tuple[Manifest, ...]:
-        given.extend([recipe.model, *arguments, replace])
+    def run_recipe(
+        recipe: Recipe, *arguments: Any, replace: bool, resume: bool
+    ) -> tuple[Manifest, ...]:
+        given.extend([recipe.model, *arguments, replace, resume])
         return (ModelStore(store).manifest("fraud", "close"),)
 
     monkeypatch.setattr("compression.pipeline.run_recipe", run_recipe)
     recipe = _recipe(tmp_path)
-    assert main(["run", recipe, "--store", "s", "--work", "w", "--replace"]) == 0
+    arguments = ["--store", "s", "--work", "w", "--replace", "--no-resume"]
+    assert main(["run", recipe, *arguments]) == 0
     assert main(["run", recipe]) == 0
     assert given == [
-        "fraud", recipe, "s", Path("w"), True,
-        "fraud", recipe, "out/store", Path("out/work"), False,
+        "fraud", recipe, "s", Path("w"), True, False,
+        "fraud", recipe, "out/store", Path("out/work"), False, True,
     ]  # fmt: skip
     out = capsys.readouterr().out
     assert out.count("variants of fraud") == 2
@@ -209,6 +215,70 @@ def test_an_interrupted_command_says_how_to_go_on(
     monkeypatch.setattr(COMMANDS["list"], "run", interrupt)
     assert main(["list"]) == INTERRUPTED == 130
     assert "run the same command again" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        (errno.ENOSPC, "No space left on device"),
+        (errno.ENOSPC, "make room, then run the same command again"),
+        (errno.EROFS, "see to it that it may be written, then"),
+    ],
+)
+def test_a_file_that_cannot_be_written_is_named_with_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: int, advice: str
+) -> None:
+    def fail(_: object) -> int:
+        raise OSError(number, os.strerror(number), "out/store/fraud/model.json")
+
+    monkeypatch.setattr(COMMANDS["list"], "run", fail)
+    assert main(["list"]) == UNWRITABLE
+    error = capsys.readouterr().err
+    assert error.startswith("error: cannot write out/store/fraud/model.json: ")
+    assert "What was published before is as it was, and finished steps are kept" in error
+    assert advice in error
+
+
+def test_another_system_error_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: object) -> int:
+        raise ConnectionRefusedError(errno.ECONNREFUSED, "refused")
+
+    monkeypatch.setattr(COMMANDS["list"], "run", fail)
+    with pytest.raises(ConnectionRefusedError):
+        main(["list"])
+
+
+def test_ctrl_c_in_the_middle_of_a_training_ends_it_and_harms_no_store(
+    tmp_path: Path, tiny_settings: dict[str, Any]
+) -> None:
+    student = {"width": 8, "layers": 1, "heads": 2, "feed_forward": 16}
+    endless = {"student": student, "epochs": 100_000, "pool_negatives": 500}
+    document = {
+        "version": 1,
+        "model": "fraud",
+        "workload": tiny_settings,
+        "variants": {
+            "original": {},
+            "taught": {"from": "original", "steps": [{"distill": endless}]},
+        },
+    }
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump(document, sort_keys=False))
+    store = str(build_store(tmp_path / "store"))
+    before = {path: path.read_bytes() for path in Path(store).rglob("*") if path.is_file()}
+    command = [sys.executable, "-m", "compression", "run", str(recipe), "--store", store]
+    with subprocess.Popen(
+        [*command, "--work", str(tmp_path / "work")], stderr=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stderr is not None
+        said = [next(line for line in running.stderr if "taught: distill" in line)]
+        running.send_signal(signal.SIGINT)
+        said += running.stderr
+        assert running.wait(timeout=60) == INTERRUPTED, said
+    assert "interrupted: what is finished is kept; run the same command again" in said[-1]
+    assert "Traceback" not in "".join(said)
+    after = {path: path.read_bytes() for path in Path(store).rglob("*") if path.is_file()}
+    assert after == before
 
 
 def test_messages_are_printed_as_they_are(

@@ -16,7 +16,7 @@ import pytest
 from compression import pipeline
 from compression.bench.benchmark import run_bench
 from compression.card.page import Card
-from compression.errors import DataError, TechniqueError
+from compression.errors import DataError, StorageError, TechniqueError
 from compression.graphs.session import open_session, run
 from compression.pipeline import run_recipe
 from compression.quality.gate import GateConfig
@@ -25,10 +25,11 @@ from compression.store import Manifest, ModelStore, Publisher, VariantExistsErro
 from compression.techniques import TECHNIQUES
 from compression.techniques.candidate import Candidate
 from compression.validation import validate
-from compression.workloads import WORKLOADS
+from compression.workloads import WORKLOADS, Chosen
 from compression.workloads.fraud.config import FraudConfig
 from compression.workloads.fraud.workload import FraudWorkload
 from tests.compression.exports import exported_once
+from tests.compression.full_disk import fill_disk
 
 STUDENT = {
     "student": {"width": 8, "layers": 1, "heads": 2, "feed_forward": 16},
@@ -109,9 +110,13 @@ class Place:
     store: str
     work: Path
 
-    def run(self, recipe: Recipe, *, replace: bool = False) -> tuple[Manifest, ...]:
+    def run(
+        self, recipe: Recipe, *, replace: bool = False, resume: bool = True
+    ) -> tuple[Manifest, ...]:
         """Run the recipe here."""
-        return run_recipe(recipe, "recipe.yaml", self.store, self.work, replace=replace)
+        return run_recipe(
+            recipe, "recipe.yaml", self.store, self.work, replace=replace, resume=resume
+        )
 
     @property
     def reader(self) -> ModelStore:
@@ -503,6 +508,79 @@ def test_an_interrupted_publishing_leaves_whole_variants_and_the_next_run_goes_o
     unpublished.run(_recipe(document))
     assert set(_manifests(unpublished)) == set(VARIANTS)
     assert counted.applied == []
+
+
+def test_a_disk_that_is_full_at_any_write_harms_no_store_and_the_next_run_goes_on(
+    place: Place,
+    document: dict[str, Any],
+    tiny_workload: FraudWorkload,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each file that the run writes fails the first time, one more in every run."""
+    monkeypatch.setattr(Chosen, "open", lambda _: tiny_workload)
+
+    def change(d: dict[str, Any]) -> None:
+        d.update(profile="other", baselines={}, seed=1)
+        d["variants"] = {name: d["variants"][name] for name in VARIANTS[:2]}
+
+    recipe, before = _recipe(document, change), _manifests(place)
+    failed: list[str] = []
+    while (path := _runs_into_a_full_disk(place, recipe, failed)) is not None:
+        failed.append(path)
+        for name in VARIANTS:
+            manifest = place.reader.load("fraud", name).manifest
+            assert manifest == before[name] or manifest.lineage.recipe_sha256 == recipe.sha256
+        assert len(place.reader.samples("fraud")) == 64
+    assert {Path(path).name for path in failed} >= {
+        "module.safetensors", "model.onnx", "candidate.json", "model.json", "samples.npz",
+        "baselines.json", "manifest.json", "model.pt2",
+    }  # fmt: skip
+    for name in VARIANTS[:2]:
+        assert _manifests(place)[name].lineage.recipe_sha256 == recipe.sha256
+
+
+def _runs_into_a_full_disk(place: Place, recipe: Recipe, failed: list[str]) -> str | None:
+    """Run on a disk that is full at the first file that is not among those that failed before.
+
+    Gives that file; None if there is none any more, and the run went through.
+    """
+    full: list[str] = []
+
+    def is_full(path: str) -> bool:
+        if full or path in failed:
+            return False
+        full.append(path)
+        return True
+
+    with pytest.MonkeyPatch.context() as patch:
+        fill_disk(patch, is_full)
+        try:
+            place.run(recipe, replace=True)
+        except OSError as error:
+            told = str(StorageError.of(error))
+        else:
+            return None
+    assert "make room, then run the same command again" in told
+    assert Path(full[0]).parent.name.lstrip(".") in told, "it says where"
+    return full[0]
+
+
+def test_without_resuming_every_step_and_score_is_made_and_published_anew(
+    place: Place, document: dict[str, Any], counted: Counted
+) -> None:
+    recipe, before = _recipe(document), _manifests(place)
+    scores = {p: p.stat().st_mtime_ns for p in (place.work / "scores").glob("*-test.npz")}
+    with pytest.raises(VariantExistsError, match="say --replace"):
+        place.run(recipe, resume=False)
+    assert counted.applied == [], "told before anything is thrown away or computed"
+    place.run(recipe, replace=True, resume=False)
+    assert sorted(counted.applied) == ["distill", "onnx", "quantize", "quantize", "train"]
+    after = _manifests(place)
+    assert all(p.stat().st_mtime_ns > changed for p, changed in scores.items())
+    assert len(scores) == len(VARIANTS) + 1
+    for name in VARIANTS:
+        assert after[name].lineage.content_sha256 == before[name].lineage.content_sha256
+        assert after[name].latency != before[name].latency, "measured again"
 
 
 def test_an_interruption_reaches_chains_that_are_still_training(

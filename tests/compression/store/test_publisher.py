@@ -18,6 +18,7 @@ from compression.store import (
     VariantExistsError,
 )
 from compression.store.reader import VariantFiles
+from tests.compression.full_disk import fill_disk
 from tests.compression.store.published import ARTIFACT, publish
 from tests.support.store import make_document, make_manifest, make_samples
 
@@ -202,6 +203,45 @@ def test_a_model_killed_while_written_keeps_its_old_document(
     assert sorted(path.name for path in (folder / "fraud").iterdir()) == [
         "model.json", "samples.npz", "variants",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("fails_at", range(4))
+def test_a_full_disk_at_any_write_leaves_the_store_as_it_was(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, fails_at: int
+) -> None:
+    def publish() -> None:
+        publisher = Publisher(str(folder))
+        publisher.publish_variant(
+            make_manifest("original", NEW, [0.5]), {"model.onnx": NEW}, replace=True
+        )
+        publisher.publish_model(make_document("close"), make_samples(32))
+
+    def files() -> dict[Path, bytes]:
+        return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    before = files()
+    with monkeypatch.context() as patch:
+        written: list[str] = []
+
+        def is_full(path: str) -> bool:
+            written.append(path)
+            return len(written) == fails_at + 1
+
+        fill_disk(patch, is_full)
+        with pytest.raises(OSError, match="No space left on device: ") as caught:
+            publish()
+    assert len(written) == fails_at + 1
+    assert str(folder) in str(caught.value.filename), "it says which file"
+    after = files()
+    of_the_model = {path for path in before if path.parent.name == "fraud"}
+    assert {path: after[path] for path in of_the_model} == {p: before[p] for p in of_the_model}
+    assert set(after) == set(before), "nothing half-written is left"
+    if fails_at < 2:
+        assert after == before
+    publish()
+    store = ModelStore(str(folder))
+    assert store.load("fraud", "original").artifact == NEW
+    assert len(store.samples("fraud")) == 32
 
 
 def test_a_reader_caught_by_a_replacement_gets_the_new_variant(
