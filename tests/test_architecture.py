@@ -26,7 +26,6 @@ COMPRESS_EXTRA = {
     "jinja2",
     "pyarrow",
     "zstandard",
-    "matplotlib",
 }
 UNPICKLERS = {"pickle", "_pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
 OPENS_PROGRAMS = {"compression.artifacts", "serve_app.runners.program"}
