@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -92,6 +94,9 @@ def _fit(
 ) -> TrainingLog:
     train = workload.train
     labels, head = workload.labels[train], workload.head
+    run = {"data": workload.data_sha256, "sizes": workload.architecture}
+    # Named by all it depends on: a training of other data or settings begins anew.
+    key = hashlib.sha256(json.dumps([run, asdict(config)], sort_keys=True).encode()).hexdigest()
     pool = TrainingRows(
         lambda positions: workload.gather(train[positions]), head.targets(labels), head.rare(labels)
     )
@@ -102,8 +107,8 @@ def _fit(
         config,
         evaluate=evaluate,
         report=lambda done, steps, loss: advance(done, steps),
-        checkpoint_path=work / f"{workload.name}.checkpoint.safetensors",
-        run={"data": workload.data_sha256, "sizes": workload.architecture},
+        checkpoint_path=work / f"{workload.name}-{key[:16]}.checkpoint.safetensors",
+        run=run,
     ).fit()
 
 
