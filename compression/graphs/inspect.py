@@ -91,11 +91,15 @@ def _node_flops(node: onnx.NodeProto, shapes: dict[str, list[int]]) -> int:
 
 def integer_kernels(model: bytes) -> int:
     """Integer kernels left after ONNX Runtime's own optimisation on this machine."""
+    return sum(node.op_type in INTEGER_KERNELS for node in optimised(model).node)
+
+
+def optimised(model: bytes) -> onnx.GraphProto:
+    """What ONNX Runtime runs on this machine's CPU: the graph after its own optimisation."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "optimised.onnx"
         options = ort.SessionOptions()
         options.optimized_model_filepath = str(path)
         options.log_severity_level = 3
         ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        graph = onnx.load(path).graph
-    return sum(node.op_type in INTEGER_KERNELS for node in graph.node)
+        return onnx.load(path).graph
