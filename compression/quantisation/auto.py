@@ -21,6 +21,7 @@ class Auto:
 
     name: ClassVar[str] = "auto"
     options: ClassVar[frozenset[str]] = Static.options | Qat.options
+    trains: ClassVar[bool] = True
     order: ClassVar[tuple[Method, ...]] = (Static(), Qat())
 
     def __call__(self, job: Job, options: QuantisationOptions, report: Report) -> Quantised:

@@ -55,6 +55,8 @@ class Method(Protocol):
     name: ClassVar[str]
     options: ClassVar[frozenset[str]]
     """Fields of QuantisationOptions that count for it, beside `method`."""
+    trains: ClassVar[bool]
+    """Whether it calls `Job.train`."""
 
     def __call__(self, job: Job, options: QuantisationOptions, report: Report) -> Quantised:
         """The quantised graph; `report(done, all)` moves the bar.

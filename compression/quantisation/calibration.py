@@ -8,6 +8,7 @@ window lies (see `drift`).
 
 from __future__ import annotations
 
+import hashlib
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -29,11 +30,6 @@ REFERENCE_ROWS = 4096
 """Rows of the training window that a set is compared with."""
 RECENT_PART = 5
 """`recent` draws from the latest fifth of the training window."""
-_DATATYPES = {
-    "BOOL": np.bool_, "UINT8": np.uint8, "UINT16": np.uint16, "UINT32": np.uint32,
-    "UINT64": np.uint64, "INT8": np.int8, "INT16": np.int16, "INT32": np.int32,
-    "INT64": np.int64, "FP16": np.float16, "FP32": np.float32, "FP64": np.float64,
-}  # fmt: skip
 _UNREADABLE = (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error)
 
 
@@ -43,6 +39,8 @@ class CalibrationSet:
 
     name: str
     inputs: Inputs
+    sha256: str | None = None
+    """Of the file it was read from."""
 
     def __len__(self) -> int:
         return len(next(iter(self.inputs.values())))
@@ -84,25 +82,34 @@ of the training window."""
 
 
 def calibration_set(
-    workload: Workload, name: str, rows: int, seed: int, max_drift: float | None
+    workload: Workload,
+    source: str | Path,
+    rows: int,
+    seed: int,
+    max_drift: float | None,
 ) -> CalibrationSet:
-    """The set called `name`, or the file of that path, of at most `rows` rows; checked.
+    """The set of that name, or of that file, of at most `rows` rows; checked.
 
     `max_drift` bounds the population stability index of every feature, None leaves that check out.
 
     Raises:
         DataError: names the set, the input, what is expected and what was given.
     """
-    if name in NAMED:
-        chosen = NAMED[name](workload, rows, seed)
-        given = CalibrationSet(name, workload.gather(chosen))
+    if isinstance(source, Path):
+        arrays = _read(source, workload.inputs, rows)
+        given = CalibrationSet(source.name, arrays, file_sha256(source))
     else:
-        given = CalibrationSet(name, _read(Path(name), workload.inputs, rows))
+        given = CalibrationSet(source, workload.gather(NAMED[source](workload, rows, seed)))
     _check(given, workload.inputs)
     if max_drift is not None:
         reference = _drawn(workload.train, REFERENCE_ROWS, seed + 1)
         _check_drift(given, workload.gather(reference), max_drift)
     return given
+
+
+def file_sha256(path: Path) -> str:
+    """Hash of a file's content, hex digits."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _read(path: Path, inputs: tuple[TensorSpec, ...], rows: int) -> Inputs:
@@ -130,10 +137,10 @@ def _check(given: CalibrationSet, inputs: tuple[TensorSpec, ...]) -> None:
         fits = array.ndim == len(spec.shape) and all(
             size in (-1, there) for size, there in zip(wanted, array.shape[1:], strict=True)
         )
-        if not fits or array.dtype != _DATATYPES.get(spec.datatype):
+        if not fits or array.dtype != np.float32:
             raise DataError(
                 f"{where}: input {spec.name!r} is {array.dtype} of shape {array.shape}; expected "
-                f"{spec.datatype} of shape (rows, {', '.join(map(str, wanted))})"
+                f"float32 of shape (rows, {', '.join(map(str, wanted))})"
             )
         if len(array) != len(given):
             raise DataError(

@@ -27,6 +27,7 @@ class Dynamic:
 
     name: ClassVar[str] = "dynamic"
     options: ClassVar[frozenset[str]] = frozenset({"per_channel", "reduce_range", "float_layers"})
+    trains: ClassVar[bool] = False
 
     def __call__(self, job: Job, options: QuantisationOptions, report: Report) -> Quantised:
         """The job's graph with all MatMul and Gemm but `float_layers` in int8."""

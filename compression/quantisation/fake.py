@@ -8,7 +8,7 @@ training of neural networks for efficient integer-arithmetic-only inference", CV
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal
 
@@ -29,10 +29,16 @@ MOMENTUM = 0.01
 
 
 class FakeWeight(nn.Module):
-    """Parametrisation of a layer's weight: rounded to a symmetric grid of its first dimension."""
+    """Parametrisation of a layer's weight: rounded to a symmetric grid of its first dimension.
 
-    def __init__(self, *, per_channel: bool, reduce_range: bool) -> None:
+    Weights that are zero stay zero: what an earlier step pruned does not come back in training.
+    """
+
+    present: Tensor
+
+    def __init__(self, weight: Tensor, *, per_channel: bool, reduce_range: bool) -> None:
         super().__init__()
+        self.register_buffer("present", weight.detach() != 0)
         self.per_channel = per_channel
         self.reach = 64 if reduce_range else 127
 
@@ -43,9 +49,10 @@ class FakeWeight(nn.Module):
             rows = rows.amax().expand_as(rows)
         scales = torch.where(rows > 0, rows / self.reach, torch.ones_like(rows))
         zeros = torch.zeros_like(scales, dtype=torch.int32)
-        return torch.fake_quantize_per_channel_affine(
+        rounded = torch.fake_quantize_per_channel_affine(
             weight, scales, zeros, 0, -self.reach, self.reach
         )
+        return rounded * self.present
 
 
 class FakeInput(nn.Module):
@@ -118,6 +125,17 @@ def layers_in_order(body: nn.Module, example: Sequence[Tensor]) -> list[nn.Modul
     return list(called)
 
 
+def freeze_statistics(body: nn.Module) -> None:
+    """Batch norm keeps the statistics it has, in place: they are of more rows than an epoch."""
+    for part in body.modules():
+        if isinstance(part, nn.modules.batchnorm._BatchNorm):
+            part.register_forward_pre_hook(_evaluate)
+
+
+def _evaluate(norm: nn.Module, _: tuple[Tensor, ...]) -> None:
+    norm.eval()
+
+
 class FakeQuantised:
     """Fake quantisation of some layers of a body, in place; `float_weights` takes it off again."""
 
@@ -130,12 +148,17 @@ class FakeQuantised:
         self._layers = list(layers)
         self._inputs = []
         for layer in self._layers:
-            grid = FakeWeight(per_channel=per_channel, reduce_range=reduce_range)
+            weight = layer.get_parameter("weight")
+            grid = FakeWeight(weight, per_channel=per_channel, reduce_range=reduce_range)
             parametrize.register_parametrization(layer, "weight", grid)
             watched = FakeInput()
             layer.add_module("fake_input", watched)
             layer.register_forward_pre_hook(_through_fake_input)
             self._inputs.append(watched)
+
+    def __len__(self) -> int:
+        """How many layers."""
+        return len(self._layers)
 
     def measure(self, body: nn.Module, batches: Iterator[Inputs]) -> None:
         """Set all ranges to what the batches span, on the way through the float body."""
@@ -168,8 +191,3 @@ class FakeQuantised:
 def _through_fake_input(layer: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     fake_input: nn.Module = layer.get_submodule("fake_input")
     return (fake_input(arguments[0]), *arguments[1:])
-
-
-def float_state(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The entries of a state that a float module has."""
-    return {name: state[name] for name in wanted}

@@ -1,6 +1,6 @@
 """fp16: `fp16` computes in it, for CUDA; `fp16_weights` only stores weights in it, for any CPU.
 
-On a CPU `fp16` is slower than fp32: there are no fp16 kernels for most operations, the runtime
+On a CPU `fp16` is no faster than fp32: there are no fp16 kernels for most operations, the runtime
 casts to and fro. `fp16_weights` costs nothing per request: ONNX Runtime casts the weights back when
 it opens the file, and from then on the kernels and the memory are those of fp32.
 """
@@ -33,6 +33,7 @@ class Half:
 
     name: ClassVar[str] = "fp16"
     options: ClassVar[frozenset[str]] = frozenset({"float_layers"})
+    trains: ClassVar[bool] = False
 
     def __call__(self, job: Job, options: QuantisationOptions, report: Report) -> Quantised:
         """The job's graph in fp16, from its first products to those left in float."""
@@ -47,8 +48,8 @@ class Half:
             "meant_for": "CUDA",
             "float_layers": [product.name for product in floats],
             "casts_on_cpu": casts,
-            "note": f"without a GPU each call does {casts} casts and computes in fp32: slower than "
-            "the fp32 graph; fp16_weights has the same size and fp32's speed",
+            "note": f"without a GPU it computes in fp32, with {casts} casts at each call; "
+            "fp16_weights has the same size and fp32's kernels",
         }
         return Quantised(graph, "fp16", job.module, notes)
 
@@ -58,6 +59,7 @@ class HalfWeights:
 
     name: ClassVar[str] = "fp16_weights"
     options: ClassVar[frozenset[str]] = frozenset()
+    trains: ClassVar[bool] = False
 
     def __call__(self, job: Job, options: QuantisationOptions, report: Report) -> Quantised:
         """The job's graph, its matrices in half the bytes, its kernels the same."""

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
     NonNegativeInt,
-    computed_field,
-    field_validator,
+    PrivateAttr,
     model_validator,
 )
 
@@ -38,7 +36,8 @@ class QuantisationOptions(BaseModel):
     """Bound for `float_layers: auto`: root mean square of the change of the outputs on the
     calibration rows, as a share of the outputs' standard deviation."""
     calibration: str = "train"
-    """`train`, `validation`, `recent`, or the path of a .npz with an array for each input."""
+    """`train`, `validation`, `recent`, or the path of a .npz with an array for each input,
+    relative to the recipe."""
     calibration_rows: int = Field(default=512, ge=1)
     calibration_method: RangeMethodName = "minmax"
     percentile: float = Field(default=99.99, gt=50, le=100)
@@ -51,13 +50,26 @@ class QuantisationOptions(BaseModel):
     block_size: Literal[16, 32, 64, 128, 256] = 32
     """Weights that share a scale, for `weight_only`."""
 
-    @field_validator("calibration")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        if name in NAMED or (name.endswith(".npz") and Path(name).is_file()):
-            return name
-        known = ", ".join(NAMED)
-        raise ValueError(f"no such calibration set: give {known}, or the path of a .npz file")
+    _folder: Path = PrivateAttr(default=Path())
+
+    def model_post_init(self, context: Any) -> None:
+        """Take the recipe's folder from the validation context, see `compression.validation`."""
+        self._folder = Path((context or {}).get("folder") or "")
+
+    @property
+    def calibration_file(self) -> Path | None:
+        """The file that `calibration` names; None for a set drawn from the workload."""
+        return None if self.calibration in NAMED else self._folder / self.calibration
+
+    @model_validator(mode="after")
+    def _there(self) -> Self:
+        file = self.calibration_file
+        if file is not None and not (file.suffix == ".npz" and file.is_file()):
+            raise ValueError(
+                f"calibration: there is no set {self.calibration!r}: give {', '.join(NAMED)}, or the "
+                "path of a .npz file, relative to the recipe"
+            )
+        return self
 
     @model_validator(mode="after")
     def _measured_only_where_it_can_be(self) -> Self:
@@ -73,11 +85,3 @@ class QuantisationOptions(BaseModel):
         """How many of the last products stay in float, where that is not measured; at least one
         where it is."""
         return 1 if self.float_layers == "auto" else self.float_layers
-
-    @computed_field  # type: ignore[prop-decorator]
-    @property
-    def calibration_sha256(self) -> str | None:
-        """Hash of the calibration file, so that results made of another one are not taken."""
-        if self.calibration in NAMED:
-            return None
-        return hashlib.sha256(Path(self.calibration).read_bytes()).hexdigest()

@@ -6,12 +6,12 @@ are not among them: they hold few of the operations, and stayed slower and less 
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import onnx
-from onnx import helper, shape_inference
+from onnx import helper, numpy_helper, shape_inference
 from onnxruntime.quantization.onnx_model import ONNXModel
 from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
@@ -35,8 +35,21 @@ def products(model: onnx.ModelProto) -> tuple[Product, ...]:
     return tuple(
         Product(node.name, node.op_type, node.input[0], node.input[1], node.output[0])
         for node in model.graph.node
-        if node.op_type in PRODUCT_OPS and node.input[1] in constants
+        if _is_product(node, constants)
     )
+
+
+def _is_product(node: onnx.NodeProto, constants: Collection[str]) -> bool:
+    """A Gemm of another form than a Linear's, x·W + b or x·Wᵀ + b, is none."""
+    if node.op_type not in PRODUCT_OPS or node.input[1] not in constants:
+        return False
+    plain = {"alpha": 1.0, "beta": 1.0, "transA": 0}
+    given = _attributes(node)
+    return node.op_type != "Gemm" or all(given.get(k, v) == v for k, v in plain.items())
+
+
+def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
+    return {a.name: helper.get_attribute_value(a) for a in node.attribute}
 
 
 def prepared(graph: bytes) -> onnx.ModelProto:
@@ -53,66 +66,76 @@ def prepared(graph: bytes) -> onnx.ModelProto:
     return model
 
 
-def with_gemm(model: onnx.ModelProto) -> onnx.ModelProto:
-    """In place: a MatMul of two dimensions and the Add of its constant bias become one Gemm.
+def with_matmul(model: onnx.ModelProto) -> onnx.ModelProto:
+    """In place: a Gemm that is a product becomes MatMul, of the same name, and Add.
 
-    onnxruntime does the same before it looks for integer products, but leaves the bias float, and
-    then finds none: the product would silently stay in float.
+    onnxruntime's own rewriting transposes a weight that two Gemms share twice.
     """
-    flat = _flat_products(model)
-    kept: list[onnx.NodeProto] = []
-    places: dict[str, int] = {}
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    nodes: list[onnx.NodeProto] = []
     for node in model.graph.node:
-        summand = _summand(node, flat, model)
-        if summand is None:
-            places.update(dict.fromkeys(node.output, len(kept)))
-            kept.append(node)
-        else:
-            matmul, bias = summand
-            gemm = helper.make_node("Gemm", [*matmul.input, bias], node.output, matmul.name)
-            kept[places[matmul.output[0]]] = gemm
+        if node.op_type != "Gemm" or not _is_product(node, constants.keys()):
+            nodes.append(node)
+            continue
+        values, weight, output = node.input[0], node.input[1], node.output[0]
+        if _attributes(node).get("transB"):
+            weight = f"{weight}.transposed"
+            if weight not in constants:
+                transposed = numpy_helper.to_array(constants[node.input[1]]).T
+                constants[weight] = numpy_helper.from_array(transposed.copy(), weight)
+                model.graph.initializer.append(constants[weight])
+        biased = len(node.input) > 2
+        product = f"{output}.product" if biased else output
+        nodes.append(helper.make_node("MatMul", [values, weight], [product], node.name))
+        if biased:
+            add = helper.make_node("Add", [product, node.input[2]], [output], f"{node.name}.bias")
+            nodes.append(add)
     del model.graph.node[:]
-    model.graph.node.extend(kept)
+    model.graph.node.extend(nodes)
+    return _without_unread(model)
+
+
+def _without_unread(model: onnx.ModelProto) -> onnx.ModelProto:
+    read = {name for node in model.graph.node for name in node.input}
+    read.update(value.name for value in model.graph.output)
+    kept = [tensor for tensor in model.graph.initializer if tensor.name in read]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)
     return model
 
 
-def _flat_products(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
-    """MatMuls of two dimensions by a constant, read by one node, by their output."""
+def with_bias_apart(model: onnx.ModelProto) -> onnx.ModelProto:
+    """In place: of products of two dimensions a bias is subtracted, with the other sign.
+
+    Before it looks for integer products, onnxruntime makes one float Gemm of a MatMul of two
+    dimensions and the Add behind it, and of a Gemm and the activation behind that; then it finds no
+    product it could make integer, and says nothing. A Sub it leaves alone.
+    """
+    with_matmul(model)
+    flat = _flat_products(model)
+    vectors = {tensor.name: tensor for tensor in model.graph.initializer if len(tensor.dims) == 1}
+    for node in model.graph.node:
+        if node.op_type != "Add":
+            continue
+        for product, bias in (node.input, reversed(node.input)):
+            if product in flat and bias in vectors:
+                opposite = -numpy_helper.to_array(vectors[bias])
+                name = f"{node.name or node.output[0]}.opposite"
+                model.graph.initializer.append(numpy_helper.from_array(opposite, name))
+                node.CopyFrom(helper.make_node("Sub", [product, name], node.output, node.name))
+                break
+    return model
+
+
+def _flat_products(model: onnx.ModelProto) -> set[str]:
+    """Outputs of MatMuls of two dimensions by a constant."""
     graph = model.graph
     ranks = {
         value.name: len(value.type.tensor_type.shape.dim)
         for value in (*graph.input, *graph.value_info)
         if value.type.tensor_type.HasField("shape")
     }
-    readers = Counter(name for node in graph.node for name in node.input)
-    readers.update(value.name for value in graph.output)
-    by_constant = {product.name for product in products(model) if product.op_type == "MatMul"}
-    return {
-        node.output[0]: node
-        for node in graph.node
-        if node.name in by_constant
-        and ranks.get(node.input[0]) == 2
-        and readers[node.output[0]] == 1
-    }
-
-
-def _summand(
-    node: onnx.NodeProto, flat: dict[str, onnx.NodeProto], model: onnx.ModelProto
-) -> tuple[onnx.NodeProto, str] | None:
-    """The product that a node adds a constant vector to, and that vector's name."""
-    if node.op_type != "Add":
-        return None
-    vectors = {tensor.name for tensor in model.graph.initializer if len(tensor.dims) == 1}
-    for product, bias in (node.input, reversed(node.input)):
-        if product in flat and bias in vectors:
-            return flat[product], bias
-    return None
-
-
-def with_matmul(model: onnx.ModelProto) -> onnx.ModelProto:
-    """In place: a Gemm becomes MatMul and Add, for quantisers that know MatMul alone."""
-    ONNXModel(model).replace_gemm_with_matmul()
-    return model
+    return {product.output for product in products(model) if ranks.get(product.input) == 2}
 
 
 def in_order(model: onnx.ModelProto) -> onnx.ModelProto:

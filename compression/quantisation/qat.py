@@ -9,71 +9,113 @@ calibration set.
 from __future__ import annotations
 
 import copy
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 import onnx
 import torch
-from onnx import numpy_helper
+from torch import nn
 
-from compression.graphs.export import EXAMPLE_ROWS, tidied, to_onnx
+from compression.errors import TechniqueError
+from compression.graphs.export import EXAMPLE_ROWS, to_onnx
 from compression.models.scorer import Scorer
 from compression.quantisation.base import Job, Quantised
+from compression.quantisation.calibration import CalibrationSet
 from compression.quantisation.check import check_integer
-from compression.quantisation.fake import FakeQuantised, float_state, layers_in_order
+from compression.quantisation.fake import FakeQuantised, freeze_statistics, layers_in_order
+from compression.quantisation.marks import without_marks
 from compression.quantisation.options import QuantisationOptions
-from compression.quantisation.products import prepared, products, with_gemm
-from compression.quantisation.qdq import ranged_tensors
-from compression.quantisation.ranges import Range, measured_ranges
-from compression.quantisation.static import Static, calibrated_on, told, with_ranges
+from compression.quantisation.products import (
+    Product,
+    prepared,
+    products,
+    with_bias_apart,
+    with_matmul,
+)
+from compression.quantisation.qdq import ranged_tensors, with_integers
+from compression.quantisation.ranges import measured_ranges
+from compression.quantisation.static import (
+    Static,
+    calibrated_on,
+    chosen_products,
+    measured,
+    told,
+)
 from compression.training.scoring import Report, nothing
-
-HIGHEST = 255
 
 
 class Qat:
     """Quantisation-aware training."""
 
     name: ClassVar[str] = "qat"
-    options: ClassVar[frozenset[str]] = Static.options | {"training"}
+    options: ClassVar[frozenset[str]] = Static.options
+    trains: ClassVar[bool] = True
 
     def __call__(self, job: Job, options: QuantisationOptions, report: Report) -> Quantised:
         """An int8 graph of a trained copy of the job's module, which comes with it."""
         calibration = calibrated_on(job, options)
-        trained, fake = self.trainable(job, options)
+        trained, fake, notes = trainable(job, options, calibration, report)
         fake.measure(trained.body, calibration.batches())
-        seconds = job.train(trained, report)
+        notes["training_seconds"] = job.train(trained, report)
         job.recalibrate(trained.eval(), nothing)
         fake.float_weights()
-        graph, learned = self._exported(trained, fake, job)
-        model = with_gemm(prepared(graph))
-        tensors = [t for t in ranged_tensors(model, products(model)) if t not in learned]
-        ranges = learned | measured_ranges(model, tensors, calibration, options, nothing)
-        graph, chosen, notes = with_ranges(model, ranges, calibration, options, report)
-        notes |= {
-            "integer_kernels": check_integer(graph, chosen, self.name),
-            "training_seconds": seconds,
-            **told(calibration),
-        }
-        return Quantised(graph, "int8", _plain(trained, job.module), notes)
-
-    def trainable(self, job: Job, options: QuantisationOptions) -> tuple[Scorer, FakeQuantised]:
-        """A copy of the module with fake quantisation in all layers but the last `float_layers`."""
-        module = copy.deepcopy(job.module)
-        layers = layers_in_order(module.body, [torch.from_numpy(a) for a in _example(job).values()])
-        kept = layers[: max(0, len(layers) - options.last_float)]
-        fake = FakeQuantised(
-            kept, per_channel=options.per_channel, reduce_range=options.reduce_range
-        )
-        return module, fake
-
-    def _exported(
-        self, trained: Scorer, fake: FakeQuantised, job: Job
-    ) -> tuple[bytes, dict[str, Range]]:
-        """The float graph of the trained weights, and the learned range of its tensors."""
         with fake.marked():
             marked = to_onnx(trained, _example(job), job.workload.outputs[0].name)
-        return without_marks(onnx.load_from_string(marked))
+        marks = without_marks(with_matmul(onnx.load_from_string(marked)))
+        model = with_bias_apart(prepared(marks.graph))
+        chosen = tuple(product for product in products(model) if product.name in marks.readers)
+        if len(chosen) < len(fake):
+            raise TechniqueError(
+                f"quantize (qat): {len(fake)} layers were trained for int8, but only {len(chosen)} "
+                "products of the exported graph read what these layers round: use method static"
+            )
+        unknown = [t for t in ranged_tensors(model, chosen) if t not in marks.ranges]
+        ranges = marks.ranges | measured_ranges(model, unknown, calibration, options, nothing)
+        graph = with_integers(model, chosen, ranges, options)
+        notes["integer_kernels"] = check_integer(graph, chosen, self.name)
+        plain = _plain(trained, job.module)
+        return Quantised(graph, "int8", plain, {**notes, **told(calibration)})
+
+
+def trainable(
+    job: Job, options: QuantisationOptions, calibration: CalibrationSet, report: Report
+) -> tuple[Scorer, FakeQuantised, dict[str, Any]]:
+    """A copy of the job's module with fake quantisation in all layers but those left in float.
+
+    Which these are is chosen before the training, on the products of the float graph: a layer that
+    learned to live with cut-off inputs must not get them whole in the end.
+    """
+    module = copy.deepcopy(job.module)
+    freeze_statistics(module.body)
+    layers = layers_in_order(module.body, [torch.from_numpy(a) for a in _example(job).values()])
+    notes: dict[str, Any] = {}
+    kept = layers[: max(0, len(layers) - options.last_float)]
+    if options.float_layers == "auto":
+        model, ranges = measured(job, options, calibration, report)
+        chosen, notes = chosen_products(model, ranges, calibration, options, report)
+        kept = _layers_of(chosen, products(model), layers)
+    names = {part: name for name, part in module.body.named_modules()}
+    notes["float_layers"] = [names[layer] for layer in layers if layer not in kept]
+    return (
+        module,
+        FakeQuantised(kept, per_channel=options.per_channel, reduce_range=options.reduce_range),
+        notes,
+    )
+
+
+def _layers_of(
+    chosen: Sequence[Product], found: Sequence[Product], layers: Sequence[nn.Module]
+) -> list[nn.Module]:
+    """The layers of some products: both are in the order in which they run."""
+    if len(found) != len(layers):
+        raise TechniqueError(
+            f"quantize (qat): float_layers: auto must know which layer each product belongs to; "
+            f"the graph has {len(found)} products, the model {len(layers)} Linear and Conv layers: "
+            "say how many of the last layers stay in float"
+        )
+    names = {product.name for product in chosen}
+    return [layer for product, layer in zip(found, layers, strict=True) if product.name in names]
 
 
 def _example(job: Job) -> dict[str, np.ndarray]:
@@ -83,37 +125,6 @@ def _example(job: Job) -> dict[str, np.ndarray]:
 def _plain(trained: Scorer, module: Scorer) -> Scorer:
     """The trained weights in a module as it was before."""
     plain = copy.deepcopy(module)
-    plain.load_state_dict(float_state(trained.state_dict(), plain.state_dict()))
+    state = trained.state_dict()
+    plain.load_state_dict({name: state[name] for name in plain.state_dict()})
     return plain.eval()
-
-
-def without_marks(model: onnx.ModelProto) -> tuple[bytes, dict[str, Range]]:
-    """The graph without its QuantizeLinear/DequantizeLinear pairs, and the ranges these had.
-
-    A tensor that several layers read has one range for each of them, nearly the same: the widest
-    counts.
-    """
-    constants = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
-    marks = {n.output[0]: n for n in model.graph.node if n.op_type == "QuantizeLinear"}
-    ranges: dict[str, Range] = {}
-    sources: dict[str, str] = {}
-    kept = []
-    for node in model.graph.node:
-        for index, name in enumerate(node.input):
-            node.input[index] = sources.get(name, name)
-        if node.op_type == "DequantizeLinear" and node.input[0] in marks:
-            mark = marks[node.input[0]]
-            tensor = mark.input[0]
-            scale, zero = (float(constants[name]) for name in mark.input[1:3])
-            low, high = -zero * scale, (HIGHEST - zero) * scale
-            before = ranges.get(tensor, (0.0, 0.0))
-            ranges[tensor] = min(before[0], low), max(before[1], high)
-            sources[node.output[0]] = tensor
-        elif node.op_type != "QuantizeLinear":
-            kept.append(node)
-    used = {name for node in kept for name in node.input}
-    stored = [tensor for tensor in model.graph.initializer if tensor.name in used]
-    del model.graph.node[:], model.graph.initializer[:]
-    model.graph.node.extend(kept)
-    model.graph.initializer.extend(stored)
-    return tidied(model), ranges

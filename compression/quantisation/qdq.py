@@ -1,7 +1,7 @@
 """Write ranges into a graph: QuantizeLinear and DequantizeLinear around products.
 
 Activations are uint8 with a zero point, weights int8 and symmetric, which is what x86 multiplies
-fastest. Outputs of MatMul and Gemm stay float: the runtime adds products up in 32 bits anyway, so
+fastest. Outputs of MatMul stay float: the runtime adds products up in 32 bits anyway, so
 rounding them to 8 would cost time and exactness. A Conv has an integer kernel only with an integer
 output; a ReLU behind it becomes the lower end of that output's range.
 """
@@ -23,11 +23,10 @@ from onnxruntime.quantization import (
 
 from compression.graphs.export import tidied
 from compression.quantisation.options import QuantisationOptions
-from compression.quantisation.products import PRODUCT_OPS, Product, in_order
+from compression.quantisation.products import Product, in_order
 from compression.quantisation.ranges import Range
 
 RECTIFIERS = ("Relu", "Clip")
-FLOAT_OUTPUTS = ("MatMul", "Gemm")
 
 
 def ranged_tensors(model: onnx.ModelProto, products: Sequence[Product]) -> list[str]:
@@ -43,7 +42,10 @@ def with_integers(
     ranges: Mapping[str, Range],
     options: QuantisationOptions,
 ) -> bytes:
-    """The graph with these products quantised, all others float. `model` is left as it is."""
+    """The graph with these products quantised, all others float. `model` is left as it is.
+
+    Products are MatMul or Conv, see `with_bias_apart`.
+    """
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     if not products:
@@ -56,17 +58,18 @@ def with_integers(
         reduce_range=options.reduce_range,
         weight_qType=QuantType.QInt8,
         activation_qType=QuantType.QUInt8,
-        tensors_range=_tensors_data(ranges),
+        tensors_range=tensors_data(ranges),
         nodes_to_quantize=names,
         nodes_to_exclude=[],
-        op_types_to_quantize=[*PRODUCT_OPS, *RECTIFIERS],
-        extra_options={"OpTypesToExcludeOutputQuantization": list(FLOAT_OUTPUTS)},
+        op_types_to_quantize=["MatMul", "Conv", *RECTIFIERS],
+        extra_options={"OpTypesToExcludeOutputQuantization": ["MatMul"]},
     )
     quantizer.quantize_model()
     return tidied(in_order(quantizer.model.model))
 
 
-def _tensors_data(ranges: Mapping[str, Range]) -> TensorsData:
+def tensors_data(ranges: Mapping[str, Range]) -> TensorsData:
+    """Ranges as onnxruntime's quantisers take them."""
     return TensorsData(
         CalibrationMethod.MinMax,
         {

@@ -172,7 +172,9 @@ def _activations(
     rows = done * len(calibration)
     inner = [name for name in names if name in {value.name for value in session.get_outputs()}]
     for batch in calibration.batches():
-        found = {**batch, **dict(zip(inner, session.run(inner, batch), strict=True))}
+        found: dict[str, Any] = dict(batch)
+        if inner:  # no name asked for is every output to onnxruntime
+            found.update(zip(inner, session.run(inner, batch), strict=True))
         yield from ((name, found[name]) for name in names)
         rows += len(next(iter(batch.values())))
         report(rows, turns * len(calibration))

@@ -23,6 +23,9 @@ from compression.training.scoring import Report
 ROWS = 256
 """Calibration rows that errors are measured on."""
 
+SAME = 1e-6
+"""Outputs whose standard deviation is a smaller share of them than this are all the same."""
+
 Integer = Callable[[Sequence[Product]], bytes]
 """A graph with these products quantised."""
 Outputs = npt.NDArray[np.float32]
@@ -34,7 +37,6 @@ class Choice:
 
     integer: tuple[Product, ...]
     floats: tuple[Product, ...]
-    graph: bytes
     output_error: float
     alone: dict[str, float]
     """Output error by product, when it alone is quantised; the last, always float, is not in it."""
@@ -63,12 +65,11 @@ def choose(
     for left in range(_likely(worst_first, alone, bound), len(candidates)):
         kept = set(worst_first[left:])
         chosen = tuple(product for product in products if product in kept)
-        graph = integer(chosen)
-        found = error(graph)
+        found = error(integer(chosen))
         if found <= bound:
             report(1, 1)
             floats = tuple(product for product in products if product not in kept)
-            return Choice(chosen, floats, graph, found, alone)
+            return Choice(chosen, floats, found, alone)
     least = min(alone.values(), default=float("inf"))
     raise TechniqueError(
         f"quantize: float_layers: auto finds no product that can be integer with an output error "
@@ -91,7 +92,7 @@ class _OutputError:
         self._inputs = dict(calibration.head(ROWS))
         self._expected = self._outputs(float_graph)
         self._deviation = float(self._expected.std())
-        if self._deviation == 0:
+        if self._deviation <= SAME * float(np.abs(self._expected).max()):
             raise TechniqueError(
                 f"quantize: float_layers: auto needs outputs that differ, and on all "
                 f"{len(self._expected)} calibration rows the model gives the same: say how many "

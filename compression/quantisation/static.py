@@ -15,7 +15,7 @@ from compression.quantisation.base import Job, Quantised
 from compression.quantisation.calibration import CalibrationSet, calibration_set
 from compression.quantisation.check import check_integer
 from compression.quantisation.options import QuantisationOptions
-from compression.quantisation.products import Product, prepared, products, split, with_gemm
+from compression.quantisation.products import Product, prepared, products, split, with_bias_apart
 from compression.quantisation.qdq import ranged_tensors, with_integers
 from compression.quantisation.ranges import Range, measured_ranges
 from compression.quantisation.sensitivity import choose
@@ -33,14 +33,14 @@ class Static:
     options: ClassVar[frozenset[str]] = CALIBRATION_OPTIONS | {
         "per_channel", "reduce_range", "float_layers", "output_error",
     }  # fmt: skip
+    trains: ClassVar[bool] = False
 
     def __call__(self, job: Job, options: QuantisationOptions, report: Report) -> Quantised:
         """The job's graph with all products but `float_layers` in int8."""
         calibration = calibrated_on(job, options)
-        model = with_gemm(prepared(job.graph))
-        tensors = ranged_tensors(model, products(model))
-        ranges = measured_ranges(model, tensors, calibration, options, report)
-        graph, chosen, notes = with_ranges(model, ranges, calibration, options, report)
+        model, ranges = measured(job, options, calibration, report)
+        chosen, notes = chosen_products(model, ranges, calibration, options, report)
+        graph = with_integers(model, chosen, ranges, options)
         kernels = check_integer(graph, chosen, self.name)
         return Quantised(
             graph, "int8", job.module, {**notes, "integer_kernels": kernels, **told(calibration)}
@@ -49,29 +49,44 @@ class Static:
 
 def calibrated_on(job: Job, options: QuantisationOptions) -> CalibrationSet:
     """The set that the options name, checked."""
+    source = options.calibration_file or options.calibration
     return calibration_set(
-        job.workload, options.calibration, options.calibration_rows, job.seed, options.max_drift
+        job.workload, source, options.calibration_rows, job.seed, options.max_drift
     )
 
 
 def told(calibration: CalibrationSet) -> dict[str, Any]:
     """What the manifest says of a calibration set."""
-    return {"calibration": calibration.name, "calibration_rows": len(calibration)}
+    notes: dict[str, Any] = {
+        "calibration": calibration.name,
+        "calibration_rows": len(calibration),
+    }
+    if calibration.sha256 is not None:
+        notes["calibration_sha256"] = calibration.sha256
+    return notes
 
 
-def with_ranges(
+def measured(
+    job: Job, options: QuantisationOptions, calibration: CalibrationSet, report: Report
+) -> tuple[onnx.ModelProto, dict[str, Range]]:
+    """The job's graph as quantisers want it, and the range of each tensor they need one for."""
+    model = with_bias_apart(prepared(job.graph))
+    tensors = ranged_tensors(model, products(model))
+    return model, measured_ranges(model, tensors, calibration, options, report)
+
+
+def chosen_products(
     model: onnx.ModelProto,
     ranges: Mapping[str, Range],
     calibration: CalibrationSet,
     options: QuantisationOptions,
     report: Report,
-) -> tuple[bytes, tuple[Product, ...], dict[str, Any]]:
-    """The graph, the products that are integer in it, and notes on those that are not."""
+) -> tuple[tuple[Product, ...], dict[str, Any]]:
+    """The products that become integer, and notes on those that do not."""
     found = products(model)
     if options.float_layers != "auto":
         chosen, floats = split(found, options.last_float)
-        graph = with_integers(model, chosen, ranges, options)
-        return graph, chosen, {"float_layers": [product.name for product in floats]}
+        return chosen, {"float_layers": [product.name for product in floats]}
     choice = choose(
         model.SerializeToString(),
         found,
@@ -80,9 +95,8 @@ def with_ranges(
         options.output_error,
         report,
     )
-    notes = {
+    return choice.integer, {
         "float_layers": [product.name for product in choice.floats],
         "output_error": choice.output_error,
         "output_error_alone": choice.alone,
     }
-    return choice.graph, choice.integer, notes

@@ -30,6 +30,7 @@ class WeightOnly:
 
     name: ClassVar[str] = "weight_only"
     options: ClassVar[frozenset[str]] = frozenset({"bits", "block_size", "float_layers"})
+    trains: ClassVar[bool] = False
 
     def __call__(self, job: Job, options: QuantisationOptions, report: Report) -> Quantised:
         """The job's graph with all MatMul and Gemm but `float_layers` by weights of few bits."""

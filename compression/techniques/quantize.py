@@ -1,77 +1,67 @@
-"""`quantize`: int8 weights and activations, after training.
+"""`quantize`: fewer bits, by one of the methods of `compression.quantisation`.
 
-`dynamic` measures each activation's range as it runs, over the whole batch: a row's score then
-depends on the rows beside it (by up to 0.1 in the fraud workload, batches of 1 against 125).
-`static` fixes the ranges on a calibration set: a row's score is its own, which is what a decision
-needs. The shipped recipes use it, though `dynamic` was a fifth faster.
-Only MatMul and Gemm become integer, the last of them and the sigmoid stay float: scores need
-more than 256 steps, or ties break rankings and thresholds.
+`static` and `qat` are int8 whose ranges are fixed, so that a row's score is its own; `dynamic`
+int8 needs no calibration, but measures ranges over the whole batch; `auto` trains (`qat`) only
+where `static` misses the gate; `weight_only` is int8 or int4 in blocks; `fp16` is for CUDA,
+`fp16_weights` for half the bytes anywhere. The graph is checked to be what the method says.
 """
 
 from __future__ import annotations
 
-import tempfile
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Self
 
-import numpy as np
-import onnx
-from onnxruntime.quantization import (
-    CalibrationDataReader,
-    QuantFormat,
-    QuantType,
-    quantize_dynamic,
-    quantize_static,
-)
-from onnxruntime.quantization.shape_inference import quant_pre_process
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from compression.errors import TechniqueError
-from compression.graphs.export import tidied
-from compression.graphs.inspect import integer_kernels
+from compression.graphs.session import scores_of
+from compression.quantisation import METHODS, Job, QuantisationOptions
+from compression.quantisation.calibration import file_sha256
 from compression.techniques.base import Family, Options
 from compression.techniques.candidate import Candidate
 from compression.techniques.context import Context
+from compression.techniques.retraining import RetrainOptions, retrain, retraining_rows
 from compression.training.scoring import Report
 
-QUANTIZED_OPS = ["MatMul", "Gemm"]
 
+class QuantizeOptions(QuantisationOptions, RetrainOptions):
+    """How to quantise, and for `qat` and `auto` how to train. Options that do not count for the
+    method are errors."""
 
-class QuantizeOptions(Options):
-    """How to quantise. Calibration options count for `static` only."""
+    epochs: int = Field(default=1, ge=1)
+    learning_rate: float = Field(default=1e-4, gt=0)
 
-    method: Literal["dynamic", "static"] = "dynamic"
-    per_channel: bool = True
-    reduce_range: bool = False
-    """7-bit weights, for CPUs without VNNI, where 8-bit products overflow."""
-    calibration_rows: int = Field(default=512, ge=1)
-    """Drawn from the training window."""
+    @property
+    def listens_to_gate(self) -> bool:
+        """`auto` chooses by it."""
+        return self.method == "auto"
 
+    def identity(self) -> dict[str, Any]:
+        """A calibration file counts by its content."""
+        file = self.calibration_file
+        calibration = self.calibration if file is None else file_sha256(file)
+        return {**self.model_dump(), "calibration": calibration}
 
-class CalibrationRows(CalibrationDataReader):  # type: ignore[misc]
-    """Feeds the calibration set to onnxruntime, a few rows at a time."""
-
-    def __init__(self, context: Context, rows: int, chunk_rows: int = 32) -> None:
-        self._batches = self._read(context, rows, chunk_rows)
-
-    @staticmethod
-    def _read(context: Context, rows: int, chunk_rows: int) -> Iterator[dict[str, Any]]:
-        train = context.workload.train
-        generator = np.random.default_rng(context.seed)
-        chosen = generator.choice(train, min(rows, len(train)), replace=False)
-        for start in range(0, len(chosen), chunk_rows):
-            yield dict(context.workload.gather(chosen[start : start + chunk_rows]))
-
-    def get_next(self) -> dict[str, Any] | None:
-        """The next batch of inputs by name, None at the end."""
-        return next(self._batches, None)
+    @model_validator(mode="after")
+    def _count(self) -> Self:
+        method = METHODS[self.method]
+        training = {"epochs", *RetrainOptions.model_fields} if method.trains else set()
+        counting = method.options | training
+        if self.float_layers != "auto":
+            counting -= {"output_error"}
+        if self.calibration_method != "percentile":
+            counting -= {"percentile"}
+        idle = sorted(self.model_fields_set - counting - {"method"})
+        if idle:
+            raise ValueError(
+                f"of no effect here, leave it out: {', '.join(idle)}; what counts for method "
+                f"{self.method} as it is set up: {', '.join(sorted(counting)) or 'no option'}"
+            )
+        return self
 
 
 class Quantize:
-    """Post-training int8 by ONNX Runtime's quantiser, checked to be integer in the end."""
+    """Post-training quantisation, or quantisation-aware training; checked in the end."""
 
     name: ClassVar[str] = "quantize"
     family: ClassVar[Family | None] = "quantized"
@@ -81,38 +71,25 @@ class Quantize:
     def apply(
         self, candidate: Candidate, options: QuantizeOptions, context: Context, report: Report
     ) -> Candidate:
-        """The candidate with an int8 graph.
+        """The candidate with a quantised graph; its module is another one only if it was trained.
 
         Raises:
-            TechniqueError: after optimisation no integer kernel is left in the graph.
+            TechniqueError: the graph is not what the method says, e.g. a product stayed fp32.
+            DataError: the calibration set is empty, misshapen, or off the training window.
         """
         started = time.perf_counter()
-        graph = self._quantised(context.float_graph(candidate.module), options, context)
-        kernels = integer_kernels(graph)
-        if kernels == 0:
-            raise TechniqueError(
-                f"quantize ({options.method}) left no integer kernel in the graph: the model has "
-                f"no {' or '.join(QUANTIZED_OPS)} with constant weights, or this build of ONNX "
-                "Runtime cannot fuse it"
-            )
-        report(1, 1)
-        notes = {"method": options.method, "integer_kernels": kernels}
-        return replace(candidate, onnx=graph, precision="int8").noted(
-            notes, time.perf_counter() - started
+        quantised = METHODS[options.method](_job(candidate, options, context), options, report)
+        made = replace(
+            candidate,
+            module=quantised.module,
+            onnx=quantised.graph,
+            precision=quantised.precision,
         )
-
-    def _quantised(self, graph: bytes, options: QuantizeOptions, context: Context) -> bytes:
-        with tempfile.TemporaryDirectory() as folder:
-            source, prepared, target = (
-                Path(folder) / name for name in ("source.onnx", "prepared.onnx", "target.onnx")
-            )
-            source.write_bytes(graph)
-            # The symbolic shape inference broke transformers' shapes, the optimiser hides weights.
-            quant_pre_process(source, prepared, skip_optimization=True, skip_symbolic_shape=True)
-            _METHODS[options.method](prepared, target, options, context)
-            return tidied(onnx.load(target))
+        notes = {"method": options.method, **quantised.notes}
+        return made.noted(notes, time.perf_counter() - started)
 
 
+<<<<<<< HEAD
 def _shared(prepared: Path, options: QuantizeOptions) -> dict[str, Any]:
     graph = onnx.load(prepared).graph
     products = [node for node in graph.node if node.op_type in QUANTIZED_OPS]
@@ -134,22 +111,28 @@ def _dynamic(prepared: Path, target: Path, options: QuantizeOptions, context: Co
         target,
         extra_options={"MatMulConstBOnly": True},
         **_shared(prepared, options),
+=======
+def _job(candidate: Candidate, options: QuantizeOptions, context: Context) -> Job:
+    workload = context.workload
+    return Job(
+        module=candidate.module,
+        graph=context.float_graph(candidate.module),
+        workload=workload,
+        seed=context.seed,
+        train=lambda module, report: retrain(
+            module,
+            retraining_rows(options, context, report),
+            options,
+            context,
+            report,
+            epochs=options.epochs,
+            seed=context.seed,
+            name="quantize",
+            bfloat16=False,
+        ),
+        recalibrate=context.recalibrate,
+        judge=lambda graph: context.validation_gate(
+            lambda rows: scores_of(graph, workload.gather, rows, workers=1)
+        ),
+>>>>>>> 8bc1623 (quantize: dynamic, static, trained, automatic, weight-only and fp16, each checked to be what it says)
     )
-
-
-def _static(prepared: Path, target: Path, options: QuantizeOptions, context: Context) -> None:
-    quantize_static(
-        prepared,
-        target,
-        CalibrationRows(context, options.calibration_rows),
-        quant_format=QuantFormat.QDQ,
-        activation_type=QuantType.QUInt8,
-        extra_options={"MatMulConstBOnly": True},
-        **_shared(prepared, options),
-    )
-
-
-_METHODS: dict[str, Callable[[Path, Path, QuantizeOptions, Context], None]] = {
-    "dynamic": _dynamic,
-    "static": _static,
-}

@@ -105,12 +105,16 @@ def test_defaults_are_the_careful_ones(tmp_path: Path) -> None:
             r"allowed: distill, factorize, import, onnx, prune, quantize, sparsify, train",
         ),
         (
-            _variant(parent="original", steps=[{"quantize": {"bits": 4}}]),
-            r"small\.steps\[0\]\.quantize: unknown key 'bits'; allowed here: calibration_rows, ",
+            _variant(parent="original", steps=[{"quantize": {"bit": 4}}]),
+            r"small\.steps\[0\]\.quantize: unknown key 'bit'; allowed here: batch_rows, bits, ",
+        ),
+        (
+            _variant(parent="original", steps=[{"quantize": {"method": "static", "bits": 4}}]),
+            r"small\.steps\[0\]\.quantize: .* of no effect here, leave it out: bits; what counts",
         ),
         (
             _variant(parent="original", steps=[{"quantize": {"method": "magic"}}]),
-            r"small\.steps\[0\]\.quantize: method: .*'dynamic' or 'static' \(given: 'magic'\)",
+            r"small\.steps\[0\]\.quantize: method: .*'dynamic', .* \(given: 'magic'\)",
         ),
         (
             _variant(parent="original", steps=[{"prune": {"remove": 1}}]),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from compression.techniques.candidate import Candidate, parameter_count
@@ -63,25 +65,34 @@ def alone(candidate: Candidate, shared_context: Context) -> Candidate:
     )
 
 
-def _quantized(method: str, candidate: Candidate, context: Context) -> Candidate:
-    options = QuantizeOptions.model_validate({"method": method, "calibration_rows": 200})
-    return Quantize().apply(candidate, options, context, Reports())
+def quantised_by(candidate: Candidate, context: Context, **options: Any) -> Candidate:
+    """The candidate quantised with some options."""
+    return Quantize().apply(candidate, QuantizeOptions.model_validate(options), context, Reports())
 
 
 @pytest.fixture(scope="session")
 def int8(candidate: Candidate, shared_context: Context) -> Candidate:
     """The tiny original in int8, ranges measured as it runs."""
-    return _quantized("dynamic", candidate, shared_context)
+    return quantised_by(candidate, shared_context, method="dynamic")
 
 
 @pytest.fixture(scope="session")
 def int8_static(candidate: Candidate, shared_context: Context) -> Candidate:
     """The tiny original in int8, ranges fixed on a calibration set."""
-    return _quantized("static", candidate, shared_context)
+    return quantised_by(candidate, shared_context, method="static", calibration_rows=200)
 
 
-@pytest.fixture(params=["int8", "int8_static"])
+@pytest.fixture(scope="session")
+def int8_trained(candidate: Candidate, shared_context: Context) -> Candidate:
+    """The tiny original in int8 that training prepared it for."""
+    return quantised_by(
+        candidate, shared_context, method="qat", calibration_rows=200, batch_rows=64,
+        max_positives=150, negatives_per_positive=1, pool_negatives=2_000,
+    )  # fmt: skip
+
+
+@pytest.fixture(params=["int8", "int8_static", "int8_trained"])
 def quantized(request: pytest.FixtureRequest) -> Candidate:
-    """Either."""
+    """Each of them."""
     made: Candidate = request.getfixturevalue(request.param)
     return made
