@@ -66,8 +66,8 @@ class QuantisationOptions(BaseModel):
         file = self.calibration_file
         if file is not None and not (file.suffix == ".npz" and file.is_file()):
             raise ValueError(
-                f"calibration: there is no set {self.calibration!r}: give {', '.join(NAMED)}, or the "
-                "path of a .npz file, relative to the recipe"
+                f"calibration: there is no set {self.calibration!r}: give {', '.join(NAMED)}, or "
+                "the path of a .npz file, relative to the recipe"
             )
         return self
 

@@ -1,12 +1,12 @@
 """The products of a graph: what quantisation makes integer, and forms the runtime can fuse.
 
 A product is a MatMul, Gemm or Conv by a constant weight. Attention's products of two activations
-are not among them: they hold few of the operations, and stayed slower and less exact in integers.
+are not among them: they hold few of the operations, and were slower and less exact in integers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +31,7 @@ class Product:
 
 def products(model: onnx.ModelProto) -> tuple[Product, ...]:
     """All products, in the order in which they run."""
-    constants = {tensor.name for tensor in model.graph.initializer}
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
     return tuple(
         Product(node.name, node.op_type, node.input[0], node.input[1], node.output[0])
         for node in model.graph.node
@@ -39,9 +39,12 @@ def products(model: onnx.ModelProto) -> tuple[Product, ...]:
     )
 
 
-def _is_product(node: onnx.NodeProto, constants: Collection[str]) -> bool:
-    """A Gemm of another form than a Linear's, x·W + b or x·Wᵀ + b, is none."""
+def _is_product(node: onnx.NodeProto, constants: Mapping[str, onnx.TensorProto]) -> bool:
+    """A Gemm of another form than a Linear's, x·W + b or x·Wᵀ + b, is none; nor is a MatMul by a
+    stack of matrices, which is more than the runtime's integer product takes."""
     if node.op_type not in PRODUCT_OPS or node.input[1] not in constants:
+        return False
+    if node.op_type == "MatMul" and len(constants[node.input[1]].dims) != 2:
         return False
     plain = {"alpha": 1.0, "beta": 1.0, "transA": 0}
     given = _attributes(node)
@@ -74,7 +77,7 @@ def with_matmul(model: onnx.ModelProto) -> onnx.ModelProto:
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     nodes: list[onnx.NodeProto] = []
     for node in model.graph.node:
-        if node.op_type != "Gemm" or not _is_product(node, constants.keys()):
+        if node.op_type != "Gemm" or not _is_product(node, constants):
             nodes.append(node)
             continue
         values, weight, output = node.input[0], node.input[1], node.output[0]

@@ -89,29 +89,6 @@ class Quantize:
         return made.noted(notes, time.perf_counter() - started)
 
 
-<<<<<<< HEAD
-def _shared(prepared: Path, options: QuantizeOptions) -> dict[str, Any]:
-    graph = onnx.load(prepared).graph
-    products = [node for node in graph.node if node.op_type in QUANTIZED_OPS]
-    # A stack of matrices per channel is more than ONNX Runtime's integer product takes.
-    stacks = {tensor.name for tensor in graph.initializer if len(tensor.dims) > 2}
-    stacked = [node.name for node in products if stacks & set(node.input)]
-    return {
-        "op_types_to_quantize": QUANTIZED_OPS,
-        "nodes_to_exclude": [*stacked, products[-1].name] if products else [],
-        "per_channel": options.per_channel,
-        "reduce_range": options.reduce_range,
-        "weight_type": QuantType.QInt8,
-    }
-
-
-def _dynamic(prepared: Path, target: Path, options: QuantizeOptions, context: Context) -> None:
-    quantize_dynamic(
-        prepared,
-        target,
-        extra_options={"MatMulConstBOnly": True},
-        **_shared(prepared, options),
-=======
 def _job(candidate: Candidate, options: QuantizeOptions, context: Context) -> Job:
     workload = context.workload
     return Job(
@@ -134,5 +111,4 @@ def _job(candidate: Candidate, options: QuantizeOptions, context: Context) -> Jo
         judge=lambda graph: context.validation_gate(
             lambda rows: scores_of(graph, workload.gather, rows, workers=1)
         ),
->>>>>>> 8bc1623 (quantize: dynamic, static, trained, automatic, weight-only and fp16, each checked to be what it says)
     )

@@ -96,7 +96,7 @@ def test_an_empty_set_is_refused(rows: SmallWorkload, tmp_path: Path) -> None:
     [
         ({}, r"has the arrays none; expected one for each model input: x"),
         ({"y": np.ones((9, 5, 12), np.float32)}, r"has the arrays y; expected .*: x"),
-        ({"x": np.ones((9, 5, 12))}, r"input 'x' is float64 of shape \(9, 5, 12\); expected float32"),
+        ({"x": np.ones((9, 5, 12))}, r"is float64 of shape \(9, 5, 12\); expected float32"),
         ({"x": np.ones((9, 5, 11), np.float32)}, r"\(9, 5, 11\); expected .* \(rows, 5, 12\)"),
         ({"x": np.ones(9, np.float32)}, r"of shape \(9,\); expected"),
         ({"x": np.array(["a", 1], object)}, r"cannot be read: .*; expected a \.npz"),

@@ -31,6 +31,7 @@ def graph(*nodes: onnx.NodeProto, rank: int = 2, outputs: tuple[str, ...] = ("y"
     """x float32[n, (3,) 8], weights w [8, 4] and s [8, 8], vectors b [4] and e [8]."""
     generator = np.random.default_rng(0)
     constants = {"w": (8, 4), "b": (4,), "v": (1, 4), "s": (8, 8), "e": (8,)}
+    constants |= {"p": (3, 8, 4)}
     shape: list[str | int | None] = ["n", 8] if rank == 2 else ["n", 3, 8]
     made = helper.make_graph(
         list(nodes),
@@ -65,6 +66,12 @@ def test_products_are_those_by_constant_weights_in_their_order(job: Job, kind: s
 def test_a_product_of_two_activations_is_none() -> None:
     square = graph(node("Transpose", "x", "t"), node("MatMul", "x t", "y"))
     assert products(prepared(square)) == ()
+
+
+def test_a_product_by_a_stack_of_matrices_is_none() -> None:
+    """As attention with a matrix for each head may have it."""
+    stacks = graph(node("MatMul", "x p", "y"), rank=3)
+    assert products(prepared(stacks)) == ()
 
 
 def test_products_without_a_name_get_one() -> None:

@@ -139,9 +139,11 @@ def test_other_precisions(
     assert len(np.unique(rough)) > 0.9 * len(np.unique(exact))
 
 
-def test_auto_is_static_where_that_holds_the_gate(candidate: Candidate, context: Context) -> None:
+def test_auto_is_static_where_that_holds_the_gate(
+    candidate: Candidate, shared_context: Context
+) -> None:
     made = quantised_by(
-        candidate, replace(context, gate=LENIENT), method="auto", calibration_rows=200
+        candidate, replace(shared_context, gate=LENIENT), method="auto", calibration_rows=200
     )
     notes = made.notes[-1]
     assert (notes["method"], notes["chosen"]) == ("auto", "static")
@@ -149,10 +151,12 @@ def test_auto_is_static_where_that_holds_the_gate(candidate: Candidate, context:
     assert made.module is candidate.module
 
 
-def test_auto_trains_where_static_misses_the_gate(candidate: Candidate, context: Context) -> None:
+def test_auto_trains_where_static_misses_the_gate(
+    candidate: Candidate, shared_context: Context
+) -> None:
     impossible = GateConfig(average_precision_ratio=9.0, auc_ratio=9.0)
     made = quantised_by(
-        candidate, replace(context, gate=impossible), method="auto", calibration_rows=200,
+        candidate, replace(shared_context, gate=impossible), method="auto", calibration_rows=200,
         batch_rows=64, max_positives=150, negatives_per_positive=1, pool_negatives=2_000,
     )  # fmt: skip
     tried = made.notes[-1]["tried"]
