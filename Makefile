@@ -71,7 +71,7 @@ bench-compression: $(INSTALLED)  ## what every kind of compression saves, agains
 		--out out/bench-compression
 
 bench-distillation: $(INSTALLED)  ## where a teacher helps: ways to train a student, over seeds (resumes)
-	$(PYTHON) -m compression study compression/recipes/fraud-distillation.yaml \
+	$(PYTHON) -m compression study compression/study/fraud-distillation.yaml \
 		--work out/bench-distillation/work --out out/bench-distillation
 
 bench-serving: $(INSTALLED)  ## the same int8 file here and behind Ray Serve's tutorial way

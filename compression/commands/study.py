@@ -21,7 +21,7 @@ class StudyCommand:
     def add_arguments(self, parser: ArgumentParser) -> None:
         """The study and where to."""
         parser.add_argument(
-            "study", type=Path, help="e.g. compression/recipes/fraud-distillation.yaml"
+            "study", type=Path, help="e.g. compression/study/fraud-distillation.yaml"
         )
         add_work(parser)
         parser.add_argument(

@@ -9,7 +9,7 @@ import yaml
 from compression.errors import RecipeError
 from compression.study.config import load_study
 
-SHIPPED = Path(__file__).parents[3] / "compression" / "recipes" / "fraud-distillation.yaml"
+SHIPPED = Path(__file__).parents[3] / "compression" / "study" / "fraud-distillation.yaml"
 
 
 def _document(**changes: Any) -> dict[str, Any]:
