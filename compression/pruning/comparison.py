@@ -20,8 +20,8 @@ def against_dense(
     """Notes for a report: sizes of both ONNX files, plain and packed with Zstandard, and speed.
 
     `p50_ratio_to_dense` is the median time of `graph` over that of `dense` on inputs of one row,
-    in ONNX Runtime on one thread, called in turn (`compression.graphs.paired`); below 1 is faster. `_low` and `_high` are its
-    95 % interval.
+    in ONNX Runtime on one thread, called in turn (see `compression.graphs.paired`); below 1 is
+    faster. `_low` and `_high` are its 95 % interval.
     """
     ratio = compare_graphs(dense, graph, row, seconds).ratio
     return {
