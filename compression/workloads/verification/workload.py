@@ -25,7 +25,11 @@ from compression.workloads.verification.pictures import draw_pictures
 
 
 class VerificationWorkload(TrainableWorkload):
-    """Pairs of made-up pictures. No identity, and no relative of one, is in two windows."""
+    """Pairs of made-up pictures. No identity, and no relative of one, is in two windows.
+
+    A row is a pair, so the metrics are those of verification: `recall_at_fpr_1pct` is the true
+    accept rate at a false accept rate of 1 %, and intervals draw the probes' identities.
+    """
 
     name = "verification"
     settings_type = VerificationConfig
