@@ -12,18 +12,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal
 
-import numpy as np
 import torch
 import torch.ao.quantization.fx._decomposed  # registers torch.ops.quantized_decomposed
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from compression.errors import TechniqueError
+from compression.quantisation.kernels import LEVELS, grid
 from compression.training.rows import Inputs
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d)
 """Exactly these: attention's own kind of Linear, for one, is never called itself."""
-HIGHEST = 255
 MOMENTUM = 0.01
 """Weight of a batch in the moving average of extremes."""
 
@@ -36,11 +35,11 @@ class FakeWeight(nn.Module):
 
     present: Tensor
 
-    def __init__(self, weight: Tensor, *, per_channel: bool, reduce_range: bool) -> None:
+    def __init__(self, weight: Tensor, *, per_channel: bool, reach: int) -> None:
         super().__init__()
         self.register_buffer("present", weight.detach() != 0)
         self.per_channel = per_channel
-        self.reach = 64 if reduce_range else 127
+        self.reach = reach
 
     def forward(self, weight: Tensor) -> Tensor:
         """float32[out, …] → the same, on the grid."""
@@ -75,9 +74,7 @@ class FakeInput(nn.Module):
 
     def grid(self) -> tuple[float, int]:
         """Scale and zero point; zero is on the grid."""
-        low, high = min(0.0, float(self.low)), max(0.0, float(self.high))
-        scale = float(np.float32((high - low) / HIGHEST)) or 1.0
-        return scale, round(-low / scale)
+        return grid(float(self.low), float(self.high))
 
     def forward(self, values: Tensor) -> Tensor:
         """float32[…] → the same, on the grid."""
@@ -89,7 +86,7 @@ class FakeInput(nn.Module):
             return _marked(values, *self._mark)
         if self.training:
             self._follow(values, share=MOMENTUM)
-        return torch.fake_quantize_per_tensor_affine(values, *self.grid(), 0, HIGHEST)
+        return torch.fake_quantize_per_tensor_affine(values, *self.grid(), 0, LEVELS)
 
     @torch.no_grad()
     def _follow(self, values: Tensor, share: float) -> None:
@@ -103,8 +100,8 @@ class FakeInput(nn.Module):
 def _marked(values: Tensor, scale: float, zero: int) -> Tensor:
     """The same rounding in operations that the ONNX exporter turns into a Q/DQ pair."""
     operations = torch.ops.quantized_decomposed
-    rounded = operations.quantize_per_tensor(values, scale, zero, 0, HIGHEST, torch.uint8)
-    marked: Tensor = operations.dequantize_per_tensor(rounded, scale, zero, 0, HIGHEST, torch.uint8)
+    rounded = operations.quantize_per_tensor(values, scale, zero, 0, LEVELS, torch.uint8)
+    marked: Tensor = operations.dequantize_per_tensor(rounded, scale, zero, 0, LEVELS, torch.uint8)
     return marked
 
 
@@ -139,7 +136,7 @@ def _evaluate(norm: nn.Module, _: tuple[Tensor, ...]) -> None:
 class FakeQuantised:
     """Fake quantisation of some layers of a body, in place; `float_weights` takes it off again."""
 
-    def __init__(self, layers: Sequence[nn.Module], *, per_channel: bool, reduce_range: bool):
+    def __init__(self, layers: Sequence[nn.Module], *, per_channel: bool, reach: int):
         if not layers:
             raise TechniqueError(
                 "quantize (qat): the model has no Linear or Conv beside those left in float "
@@ -149,7 +146,7 @@ class FakeQuantised:
         self._inputs = []
         for layer in self._layers:
             weight = layer.get_parameter("weight")
-            grid = FakeWeight(weight, per_channel=per_channel, reduce_range=reduce_range)
+            grid = FakeWeight(weight, per_channel=per_channel, reach=reach)
             parametrize.register_parametrization(layer, "weight", grid)
             watched = FakeInput()
             layer.add_module("fake_input", watched)

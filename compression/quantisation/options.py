@@ -81,6 +81,11 @@ class QuantisationOptions(BaseModel):
         return self
 
     @property
+    def reach(self) -> int:
+        """Largest magnitude of a rounded weight."""
+        return 64 if self.reduce_range else 127
+
+    @property
     def last_float(self) -> int:
         """How many of the last products stay in float, where that is not measured; at least one
         where it is."""

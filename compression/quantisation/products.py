@@ -95,50 +95,17 @@ def with_matmul(model: onnx.ModelProto) -> onnx.ModelProto:
             nodes.append(add)
     del model.graph.node[:]
     model.graph.node.extend(nodes)
-    return _without_unread(model)
+    return without_unread(model)
 
 
-def _without_unread(model: onnx.ModelProto) -> onnx.ModelProto:
+def without_unread(model: onnx.ModelProto) -> onnx.ModelProto:
+    """In place: constants that nothing reads are gone."""
     read = {name for node in model.graph.node for name in node.input}
     read.update(value.name for value in model.graph.output)
     kept = [tensor for tensor in model.graph.initializer if tensor.name in read]
     del model.graph.initializer[:]
     model.graph.initializer.extend(kept)
     return model
-
-
-def with_bias_apart(model: onnx.ModelProto) -> onnx.ModelProto:
-    """In place: of products of two dimensions a bias is subtracted, with the other sign.
-
-    Before it looks for integer products, onnxruntime makes one float Gemm of a MatMul of two
-    dimensions and the Add behind it, and of a Gemm and the activation behind that; then it finds no
-    product it could make integer, and says nothing. A Sub it leaves alone.
-    """
-    with_matmul(model)
-    flat = _flat_products(model)
-    vectors = {tensor.name: tensor for tensor in model.graph.initializer if len(tensor.dims) == 1}
-    for node in model.graph.node:
-        if node.op_type != "Add":
-            continue
-        for product, bias in (node.input, reversed(node.input)):
-            if product in flat and bias in vectors:
-                opposite = -numpy_helper.to_array(vectors[bias])
-                name = f"{node.name or node.output[0]}.opposite"
-                model.graph.initializer.append(numpy_helper.from_array(opposite, name))
-                node.CopyFrom(helper.make_node("Sub", [product, name], node.output, node.name))
-                break
-    return model
-
-
-def _flat_products(model: onnx.ModelProto) -> set[str]:
-    """Outputs of MatMuls of two dimensions by a constant."""
-    graph = model.graph
-    ranks = {
-        value.name: len(value.type.tensor_type.shape.dim)
-        for value in (*graph.input, *graph.value_info)
-        if value.type.tensor_type.HasField("shape")
-    }
-    return {product.output for product in products(model) if ranks.get(product.input) == 2}
 
 
 def in_order(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -30,7 +30,6 @@ from compression.quantisation.products import (
     Product,
     prepared,
     products,
-    with_bias_apart,
     with_matmul,
 )
 from compression.quantisation.qdq import ranged_tensors, with_integers
@@ -63,7 +62,7 @@ class Qat:
         with fake.marked():
             marked = to_onnx(trained, _example(job), job.workload.outputs[0].name)
         marks = without_marks(with_matmul(onnx.load_from_string(marked)))
-        model = with_bias_apart(prepared(marks.graph))
+        model = prepared(marks.graph)
         chosen = tuple(product for product in products(model) if product.name in marks.readers)
         if len(chosen) < len(fake):
             raise TechniqueError(
@@ -99,7 +98,7 @@ def trainable(
     notes["float_layers"] = [names[layer] for layer in layers if layer not in kept]
     return (
         module,
-        FakeQuantised(kept, per_channel=options.per_channel, reduce_range=options.reduce_range),
+        FakeQuantised(kept, per_channel=options.per_channel, reach=options.reach),
         notes,
     )
 

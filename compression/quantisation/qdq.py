@@ -1,9 +1,7 @@
-"""Write ranges into a graph: QuantizeLinear and DequantizeLinear around products.
+"""Write ranges into a graph: integer kernels for linear layers, Q/DQ pairs around convolutions.
 
-Activations are uint8 with a zero point, weights int8 and symmetric, which is what x86 multiplies
-fastest. Outputs of MatMul stay float: the runtime adds products up in 32 bits anyway, so
-rounding them to 8 would cost time and exactness. A Conv has an integer kernel only with an integer
-output; a ReLU behind it becomes the lower end of that output's range.
+A Conv has an integer kernel only with an integer output; a ReLU behind it becomes the lower end of
+that output's range. The pairs are onnxruntime's to place.
 """
 
 from __future__ import annotations
@@ -22,8 +20,9 @@ from onnxruntime.quantization import (
 )
 
 from compression.graphs.export import tidied
+from compression.quantisation.kernels import KernelWriter
 from compression.quantisation.options import QuantisationOptions
-from compression.quantisation.products import Product, in_order
+from compression.quantisation.products import Product, in_order, without_unread
 from compression.quantisation.ranges import Range
 
 RECTIFIERS = ("Relu", "Clip")
@@ -44,16 +43,29 @@ def with_integers(
 ) -> bytes:
     """The graph with these products quantised, all others float. `model` is left as it is.
 
-    Products are MatMul or Conv, see `with_bias_apart`.
+    Products are MatMul or Conv, see `products.with_matmul`.
     """
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    if not products:
-        return tidied(copy)  # no node named is every node to onnxruntime
-    names = [product.name for product in products]
-    names += [node.name for node in _rectifiers(model, products)]
+    convolutions = [product for product in products if product.op_type == "Conv"]
+    if convolutions:
+        copy = _with_pairs(copy, convolutions, ranges, options)
+    KernelWriter(copy, ranges, options).write(
+        [product for product in products if product.op_type == "MatMul"]
+    )
+    return tidied(in_order(without_unread(copy)))
+
+
+def _with_pairs(
+    model: onnx.ModelProto,
+    convolutions: Sequence[Product],
+    ranges: Mapping[str, Range],
+    options: QuantisationOptions,
+) -> onnx.ModelProto:
+    names = [product.name for product in convolutions]
+    names += [node.name for node in _rectifiers(model, convolutions)]
     quantizer = QDQQuantizer(
-        copy,
+        model,
         per_channel=options.per_channel,
         reduce_range=options.reduce_range,
         weight_qType=QuantType.QInt8,
@@ -61,11 +73,12 @@ def with_integers(
         tensors_range=tensors_data(ranges),
         nodes_to_quantize=names,
         nodes_to_exclude=[],
-        op_types_to_quantize=["MatMul", "Conv", *RECTIFIERS],
-        extra_options={"OpTypesToExcludeOutputQuantization": ["MatMul"]},
+        op_types_to_quantize=["Conv", *RECTIFIERS],
+        extra_options={},
     )
     quantizer.quantize_model()
-    return tidied(in_order(quantizer.model.model))
+    quantised: onnx.ModelProto = quantizer.model.model
+    return quantised
 
 
 def tensors_data(ranges: Mapping[str, Range]) -> TensorsData:

@@ -15,7 +15,7 @@ from compression.quantisation.base import Job, Quantised
 from compression.quantisation.calibration import CalibrationSet, calibration_set
 from compression.quantisation.check import check_integer
 from compression.quantisation.options import QuantisationOptions
-from compression.quantisation.products import Product, prepared, products, split, with_bias_apart
+from compression.quantisation.products import Product, prepared, products, split, with_matmul
 from compression.quantisation.qdq import ranged_tensors, with_integers
 from compression.quantisation.ranges import Range, measured_ranges
 from compression.quantisation.sensitivity import choose
@@ -70,7 +70,7 @@ def measured(
     job: Job, options: QuantisationOptions, calibration: CalibrationSet, report: Report
 ) -> tuple[onnx.ModelProto, dict[str, Range]]:
     """The job's graph as quantisers want it, and the range of each tensor they need one for."""
-    model = with_bias_apart(prepared(job.graph))
+    model = with_matmul(prepared(job.graph))
     tensors = ranged_tensors(model, products(model))
     return model, measured_ranges(model, tensors, calibration, options, report)
 

@@ -7,13 +7,13 @@ from torch import Tensor, nn
 
 from compression.errors import TechniqueError
 from compression.quantisation.fake import (
-    HIGHEST,
     MOMENTUM,
     FakeInput,
     FakeQuantised,
     FakeWeight,
     layers_in_order,
 )
+from compression.quantisation.kernels import LEVELS
 from tests.compression.quantisation.small import Images, Tokens
 
 
@@ -29,7 +29,7 @@ def _seen(*values: float) -> FakeInput:
 def test_zero_stays_zero_and_the_range_is_covered(values: tuple[float, float]) -> None:
     fake = _seen(*values)
     scale, zero = fake.grid()
-    assert 0 <= zero <= HIGHEST
+    assert 0 <= zero <= LEVELS
     assert float(fake(torch.zeros(1))) == 0
     inside = torch.linspace(min(*values, 0), max(*values, 0), 100)
     assert (fake(inside) - inside).abs().max() <= scale / 2 + 1e-6
@@ -58,20 +58,20 @@ def test_ranges_follow_a_moving_average_in_training_alone() -> None:
     assert float(fake.low) == pytest.approx(-1 - MOMENTUM * 4)
 
 
-@pytest.mark.parametrize(("reduce_range", "reach"), [(False, 127), (True, 64)])
-def test_weights_lie_on_a_symmetric_grid_for_each_output(reduce_range: bool, reach: int) -> None:
+@pytest.mark.parametrize("reach", [127, 64])
+def test_weights_lie_on_a_symmetric_grid_for_each_output(reach: int) -> None:
     weight = torch.randn(6, 40) * torch.logspace(-3, 3, 6)[:, None]
-    grid = FakeWeight(weight, per_channel=True, reduce_range=reduce_range)(weight)
+    grid = FakeWeight(weight, per_channel=True, reach=reach)(weight)
     steps = grid / (weight.abs().amax(1, keepdim=True) / reach)
     assert (steps - steps.round()).abs().max() < 1e-3
     np.testing.assert_allclose(steps.abs().amax(1), reach, rtol=1e-5)
-    one = FakeWeight(weight, per_channel=False, reduce_range=reduce_range)(weight)
+    one = FakeWeight(weight, per_channel=False, reach=reach)(weight)
     assert (one[0] == 0).all(), "the smallest output is below the step of the largest"
 
 
 def test_an_output_of_zeros_stays_zero() -> None:
     zeros = torch.zeros(3, 4)
-    assert not FakeWeight(zeros, per_channel=True, reduce_range=False)(zeros).any()
+    assert not FakeWeight(zeros, per_channel=True, reach=127)(zeros).any()
 
 
 def test_pruned_weights_do_not_come_back() -> None:
@@ -79,7 +79,7 @@ def test_pruned_weights_do_not_come_back() -> None:
     body = nn.Sequential(first, nn.ReLU(), nn.Linear(4, 1))
     with torch.no_grad():
         first.weight[:, ::2] = 0
-    fake = FakeQuantised([first], per_channel=True, reduce_range=False)
+    fake = FakeQuantised([first], per_channel=True, reach=127)
     fake.measure(body, iter([{"x": np.random.default_rng(0).normal(size=(9, 6)).astype("f")}]))
     optimiser = torch.optim.AdamW(body.parameters(), lr=0.1)
     for _ in range(5):
@@ -119,7 +119,7 @@ def test_fake_quantisation_changes_outputs_a_little_and_comes_off_again() -> Non
     body, x = Tokens().eval(), torch.randn(50, 5, 12)
     before, state = body(x), {k: v.clone() for k, v in body.state_dict().items()}
     layers = layers_in_order(body, [x])
-    fake = FakeQuantised(layers, per_channel=True, reduce_range=False)
+    fake = FakeQuantised(layers, per_channel=True, reach=127)
     fake.measure(body, iter([{"x": x.numpy()}]))
     assert len(fake) == 3
     assert 0 < (body(x) - before).abs().max() < 0.1
@@ -129,4 +129,4 @@ def test_fake_quantisation_changes_outputs_a_little_and_comes_off_again() -> Non
 
 def test_there_must_be_something_to_train() -> None:
     with pytest.raises(TechniqueError, match="no Linear or Conv beside those left in float"):
-        FakeQuantised([], per_channel=True, reduce_range=False)
+        FakeQuantised([], per_channel=True, reach=127)
