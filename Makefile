@@ -19,7 +19,7 @@ SERVE := $(PYTHON) -m serve_app up --store $(OUT)/store --model fraud --port $(P
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo compress compare serve original test lint format types check \
-	bench-compression bench-distillation bench-serving edge-check clean
+	bench-compression bench-distillation bench-quantisation bench-serving edge-check clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | sort | expand -t 20
@@ -73,6 +73,11 @@ bench-compression: $(INSTALLED)  ## what every kind of compression saves, agains
 bench-distillation: $(INSTALLED)  ## where a teacher helps: ways to train a student, over seeds (resumes)
 	$(PYTHON) -m compression study compression/study/fraud-distillation.yaml \
 		--work out/bench-distillation/work --out out/bench-distillation
+
+bench-quantisation: $(INSTALLED)  ## every way to quantise the original (resumes; a quarter of an hour)
+	$(PYTHON) -m compression bench compression/recipes/fraud-quantisation.yaml --replace \
+		--store out/bench-quantisation/store --work out/bench-quantisation/work \
+		--out out/bench-quantisation
 
 bench-serving: $(INSTALLED)  ## the same int8 file here and behind Ray Serve's tutorial way
 	$(PYTHON) -m loadtest bench-serving --store out/demo/store --out out/bench-serving

@@ -20,7 +20,7 @@ from compression.quantisation.calibration import CalibrationSet
 from compression.quantisation.products import Product
 from compression.training.scoring import Report
 
-ROWS = 256
+ROWS = 128
 """Calibration rows that errors are measured on."""
 
 SAME = 1e-6
