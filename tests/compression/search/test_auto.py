@@ -204,8 +204,8 @@ def test_a_budget_that_is_over_compares_what_is_finished_and_names_the_nearest(
     assert not results.complete
     assert set(results.failed.values()) == {"the time was up"}
     brief = {one.name for one in results.tried if one.share_of_epochs == 0.5}
-    assert len(brief) == 4
-    assert set(results.failed) < brief, "their brief results stand"
+    assert sum(name.startswith("distill") for name in brief) == 4
+    assert set(results.failed) <= brief, "their brief results stand"
     assert results.recommended is None
     assert results.targets == {"max_ap_loss": 0.9, "p99_ms": 1000.0, "max_bytes": 10}
     error = " ".join(capsys.readouterr().err.split())

@@ -121,7 +121,7 @@ def test_an_interrupted_save_leaves_no_record(
         raise KeyboardInterrupt
 
     body = tiny_workload.original().body
-    monkeypatch.setattr(original, "save_file", kill)
+    monkeypatch.setattr(original, "save", kill)
     with pytest.raises(KeyboardInterrupt):
         save_original(tmp_path / "new", body, tiny_workload.original_record)
     assert list((tmp_path / "new").iterdir()) == []
