@@ -18,7 +18,7 @@ from compression.graphs.export import tidied
 from compression.quantisation.base import Job, Quantised
 from compression.quantisation.check import check_integer
 from compression.quantisation.options import QuantisationOptions
-from compression.quantisation.products import prepared, products, split, with_matmul
+from compression.quantisation.products import linear, prepared, with_matmul
 from compression.training.scoring import Report
 
 
@@ -32,19 +32,15 @@ class Dynamic:
     def __call__(self, job: Job, options: QuantisationOptions, report: Report) -> Quantised:
         """The job's graph with all MatMul and Gemm but `float_layers` in int8."""
         model = with_matmul(prepared(job.graph))
-        chosen, floats = split(products(model), options.last_float)
-        multiplied = [product for product in chosen if product.op_type != "Conv"]
-        graph = _quantised(model, [product.name for product in multiplied], options)
-        kernels = check_integer(graph, multiplied, self.name)
+        chosen, left = linear(model, options.last_float, self.name)
+        graph = _quantised(model, [product.name for product in chosen], options)
+        kernels = check_integer(graph, chosen, self.name)
         report(1, 1)
-        left = [product.name for product in (*chosen, *floats) if product not in multiplied]
         notes = {"float_layers": left, "integer_kernels": kernels}
         return Quantised(graph, "int8", job.module, notes)
 
 
 def _quantised(model: onnx.ModelProto, names: list[str], options: QuantisationOptions) -> bytes:
-    if not names:
-        return tidied(model)  # none is every to onnxruntime
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "target.onnx"
         quantize_dynamic(

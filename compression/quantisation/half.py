@@ -119,7 +119,15 @@ def _converted(model: onnx.ModelProto, outside: list[str]) -> bytes:
     finally:
         sys.path[:] = path
     converted: Any = convert_float_to_float16(model, keep_io_types=True, node_block_list=outside)
-    return tidied(_without_round_trips(in_order(converted)))
+    return tidied(_without_round_trips(in_order(_each_once(converted))))
+
+
+def _each_once(model: onnx.ModelProto) -> onnx.ModelProto:
+    """In place: the converter casts a tensor anew for each of its readers, under one name."""
+    nodes = {tuple(node.output): node for node in model.graph.node}
+    del model.graph.node[:]
+    model.graph.node.extend(nodes.values())
+    return model
 
 
 def _without_round_trips(model: onnx.ModelProto) -> onnx.ModelProto:

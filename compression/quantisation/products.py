@@ -15,6 +15,8 @@ from onnx import helper, numpy_helper, shape_inference
 from onnxruntime.quantization.onnx_model import ONNXModel
 from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
+from compression.errors import TechniqueError
+
 PRODUCT_OPS = ("MatMul", "Gemm", "Conv")
 
 
@@ -120,3 +122,25 @@ def split(
     """(all but the last `float_layers`, the last)."""
     count = max(0, len(found) - float_layers)
     return tuple(found[:count]), tuple(found[count:])
+
+
+def linear(
+    model: onnx.ModelProto, float_layers: int, method: str
+) -> tuple[tuple[Product, ...], list[str]]:
+    """MatMuls but for the last `float_layers` products, and the names of all products left out.
+
+    For methods that cannot make a Conv integer.
+
+    Raises:
+        TechniqueError: that leaves none.
+    """
+    found = products(model)
+    chosen = tuple(one for one in split(found, float_layers)[0] if one.op_type == "MatMul")
+    left = [product.name for product in found if product not in chosen]
+    if not chosen:
+        raise TechniqueError(
+            f"quantize ({method}) needs a MatMul or Gemm by a constant weight; of {len(found)} "
+            f"products {float_layers} are left in float (float_layers), and a Conv it leaves as "
+            "well: use static for a model of convolutions"
+        )
+    return chosen, left

@@ -12,12 +12,11 @@ from typing import Any, ClassVar
 
 import onnx
 
-from compression.errors import TechniqueError
 from compression.graphs.export import tidied
 from compression.quantisation.base import Job, Precision, Quantised
 from compression.quantisation.check import check_integer
 from compression.quantisation.options import QuantisationOptions
-from compression.quantisation.products import prepared, products, split, with_matmul
+from compression.quantisation.products import linear, prepared, with_matmul
 from compression.training.scoring import Report
 
 ACCURACY_INT8 = 4
@@ -35,17 +34,10 @@ class WeightOnly:
     def __call__(self, job: Job, options: QuantisationOptions, report: Report) -> Quantised:
         """The job's graph with all MatMul and Gemm but `float_layers` by weights of few bits."""
         model = with_matmul(prepared(job.graph))
-        chosen, floats = split(products(model), options.last_float)
-        multiplied = [product for product in chosen if product.op_type == "MatMul"]
-        if not multiplied:
-            raise TechniqueError(
-                "quantize (weight_only) needs a MatMul or Gemm by a constant weight beside the "
-                f"{len(floats)} left in float: use static for a model of convolutions"
-            )
-        graph = _quantised(model, [product.name for product in multiplied], options)
-        kernels = check_integer(graph, multiplied, self.name)
+        chosen, left = linear(model, options.last_float, self.name)
+        graph = _quantised(model, [product.name for product in chosen], options)
+        kernels = check_integer(graph, chosen, self.name)
         report(1, 1)
-        left = [product.name for product in (*chosen, *floats) if product not in multiplied]
         notes = {"float_layers": left, "integer_kernels": kernels}
         return Quantised(graph, _PRECISIONS[options.bits], job.module, notes)
 

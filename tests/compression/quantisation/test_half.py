@@ -64,6 +64,22 @@ def test_the_notes_say_what_it_costs_without_a_gpu(jobs: dict[str, Job]) -> None
     assert f"computes in fp32, with {casts} casts at each call" in made.notes["note"]
 
 
+class Reads(Flat):
+    """Reads its input twice before the first layer."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """float32[n, 12] → logit float32[n]."""
+        return super().forward(x - x.mean(dim=1, keepdim=True))
+
+
+def test_an_input_may_be_read_twice() -> None:
+    torch.manual_seed(3)
+    job = job_for(CalibratedScorer(Reads().eval()).eval(), workload("flat"))
+    inputs = held_out(job, 200)
+    made = quantised(Half(), job)
+    np.testing.assert_allclose(scores(made.graph, inputs), scores(job.graph, inputs), atol=0.01)
+
+
 class Raw(Flat):
     """Standardises inputs that are larger than an fp16 can be."""
 
