@@ -36,7 +36,7 @@ class VerificationWorkload(TrainableWorkload):
     student_type = StudentConfig
     routing_key = "identity"
     head: Head = Binary()
-    baseline_name = "linear-discriminants"
+    baseline_name = "discriminant-analysis"
     baseline_description = "cosine of linear discriminants of the pixels' principal components"
     original_sizes: ClassVar[dict[str, Any]] = {
         "widths": [32, 64, 128], "convolutions": 2, "embedding": 128,

@@ -153,5 +153,5 @@ def test_a_recipe_runs_from_pictures_to_a_store(
     assert small.quality.metrics["auc"].value > 0.7
     baselines = published.baselines("faces")
     assert baselines is not None
-    assert baselines.baselines[0].name == "linear-discriminants"
-    assert "linear discriminants reaches" in baselines.notes[0]
+    assert baselines.baselines[0].name == "discriminant-analysis"
+    assert "discriminant analysis reaches" in baselines.notes[0]
