@@ -39,9 +39,7 @@ def test_a_row_s_score_is_its_own(jobs: dict[str, Job]) -> None:
 
 
 def test_it_needs_a_matmul_to_work_on(jobs: dict[str, Job]) -> None:
-    with pytest.raises(
-        TechniqueError, match=r"a MatMul or Gemm .* of 3 products 5 are"
-    ):
+    with pytest.raises(TechniqueError, match=r"a MatMul or Gemm .* of 3 products 5 are"):
         quantised(WeightOnly(), jobs["flat"], float_layers=5)
 
 
