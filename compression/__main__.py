@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import signal
 import sys
 
 from rich.text import Text
@@ -53,4 +54,6 @@ def _told(error: CompressionError | StoreError) -> int:
 
 
 if __name__ == "__main__":
+    # A job in a script's background ignores SIGINT otherwise.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(main())
