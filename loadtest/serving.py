@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -26,7 +28,8 @@ def serving(
 ) -> Iterator[float]:
     """Run a server command; yields the seconds it took until `ready_url` answered 200.
 
-    Its output goes to `log`. On the way out it gets SIGINT, as Ctrl-C would send it.
+    Its output goes to `log`. On the way out it gets SIGINT, as Ctrl-C would send it, and what it
+    started may take a moment to follow: the port is free when this ends, or STOP_SECONDS over.
 
     Raises:
         UnreachableError: it ended before it was ready, or was not ready in time.
@@ -47,6 +50,7 @@ def serving(
             yield time.monotonic() - started
         finally:
             _stop(process)
+            _wait_closed(ready_url)
 
 
 def _wait_ready(process: subprocess.Popen[bytes], url: str, log: Path, command: str) -> None:
@@ -71,6 +75,18 @@ def _answers(url: str) -> bool:
             return bool(response.status == 200)
     except (urllib.error.URLError, OSError):
         return False
+
+
+def _wait_closed(url: str) -> None:
+    """Ray's proxy lets go of the port a little after the command that started it has ended."""
+    address = urllib.parse.urlsplit(url)
+    deadline = time.monotonic() + STOP_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            socket.create_connection((address.hostname or "", address.port or 80), 1.0).close()
+        except OSError:
+            return
+        time.sleep(_POLL_SECONDS)
 
 
 def _last_lines(log: Path, lines: int = 8) -> str:

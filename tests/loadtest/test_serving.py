@@ -87,3 +87,27 @@ def test_the_command_gets_the_environment_given(tmp_path: Path) -> None:
         ),
     ):
         pytest.fail("it never was ready")
+
+
+LINGERING = """
+import os, subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", sys.argv[2], sys.argv[1]])
+try:
+    child.wait()
+except KeyboardInterrupt:
+    # Ends first; the child lets go of the port a second later.
+    subprocess.Popen(["sh", "-c", f"sleep 1; kill -9 {child.pid}"])
+    os._exit(0)
+"""
+
+
+def test_the_port_is_free_in_the_end(tmp_path: Path) -> None:
+    port = _free_port()
+    server = SERVER.replace(
+        "import http", "import signal; signal.signal(2, signal.SIG_IGN); import http"
+    )
+    command = _command(LINGERING, port, server)
+    with serving(command, f"http://127.0.0.1:{port}/", tmp_path / "server.log"):
+        pass
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), 1.0)
