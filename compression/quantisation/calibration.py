@@ -115,8 +115,9 @@ def file_sha256(path: Path) -> str:
 def _read(path: Path, inputs: tuple[TensorSpec, ...], rows: int) -> Inputs:
     names = [spec.name for spec in inputs]
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
+        archive = np.load(path, allow_pickle=False)
+        # A lone .npy under that name is an array.
+        arrays = {} if isinstance(archive, np.ndarray) else {n: archive[n] for n in archive.files}
     except _UNREADABLE as error:
         raise DataError(
             f"calibration set {path} cannot be read: {error}; expected a .npz of plain arrays "
@@ -172,6 +173,6 @@ def _check_drift(given: CalibrationSet, reference: Inputs, max_drift: float) -> 
         raise DataError(
             f"calibration set {given.name} is off the training window's distribution: {worst}"
             f"{others}. Ranges measured on it would not fit what the model is served with: give "
-            "other rows (calibration: train draws them), or raise max_drift if it is the training "
-            "window that is out of date"
+            "other rows (calibration: train draws them), or leave the comparison out (max_drift: "
+            "null) if it is the training window that is out of date"
         )

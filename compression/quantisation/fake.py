@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from compression.errors import TechniqueError
-from compression.quantisation.kernels import LEVELS, grid
+from compression.quantisation.kernels import HIGHEST, grid
 from compression.training.rows import Inputs
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d)
@@ -86,7 +86,7 @@ class FakeInput(nn.Module):
             return _marked(values, *self._mark)
         if self.training:
             self._follow(values, share=MOMENTUM)
-        return torch.fake_quantize_per_tensor_affine(values, *self.grid(), 0, LEVELS)
+        return torch.fake_quantize_per_tensor_affine(values, *self.grid(), 0, HIGHEST)
 
     @torch.no_grad()
     def _follow(self, values: Tensor, share: float) -> None:
@@ -100,8 +100,8 @@ class FakeInput(nn.Module):
 def _marked(values: Tensor, scale: float, zero: int) -> Tensor:
     """The same rounding in operations that the ONNX exporter turns into a Q/DQ pair."""
     operations = torch.ops.quantized_decomposed
-    rounded = operations.quantize_per_tensor(values, scale, zero, 0, LEVELS, torch.uint8)
-    marked: Tensor = operations.dequantize_per_tensor(rounded, scale, zero, 0, LEVELS, torch.uint8)
+    rounded = operations.quantize_per_tensor(values, scale, zero, 0, HIGHEST, torch.uint8)
+    marked: Tensor = operations.dequantize_per_tensor(rounded, scale, zero, 0, HIGHEST, torch.uint8)
     return marked
 
 

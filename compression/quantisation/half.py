@@ -90,10 +90,10 @@ def _check_reach(model: onnx.ModelProto, names: set[str], method: str) -> None:
 
 
 def _outside(model: onnx.ModelProto, meant: Sequence[Product]) -> list[str]:
-    """Nodes that read no product's output, and those that the last `meant` do not lead to.
+    """Nodes before the fp16 products, and the products left in float with all behind them.
 
-    Raw inputs may be larger than fp16 can hold: standardisation stays in fp32. So do the products
-    left in float and all behind them: a score that was once an fp16 has few distinct values.
+    Raw inputs may be larger than fp16 can hold, so standardisation stays in fp32; and a score that
+    was once an fp16 has few distinct values.
     """
     inside = _reached(model, {product.name for product in meant})
     others = {product.name for product in products(model)} - {product.name for product in meant}

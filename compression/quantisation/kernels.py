@@ -26,14 +26,15 @@ from compression.quantisation.products import Product
 from compression.quantisation.ranges import Range
 
 DOMAIN, KERNEL = "com.microsoft", "MatMulIntegerToFloat"
-LEVELS = 255
+HIGHEST = 255
+"""The largest uint8."""
 
 
 def grid(low: float, high: float) -> tuple[float, int]:
     """Scale and zero point of the uint8 grid over a range; zero is on it."""
     low, high = min(0.0, low), max(0.0, high)
-    scale = float(np.float32((high - low) / LEVELS)) or 1.0
-    return scale, min(LEVELS, round(-low / scale))
+    scale = float(np.float32((high - low) / HIGHEST)) or 1.0
+    return scale, min(HIGHEST, round(-low / scale))
 
 
 def rounded_weight(
@@ -65,7 +66,8 @@ class KernelWriter:
         biases = self._biases()
         gone: set[str] = set()
         for product in products:
-            output, bias = biases.get(product.output, (product.output, None))
+            width = self._constants[product.weight].dims[1]
+            output, bias = biases.get((product.output, width), (product.output, None))
             inputs = [*self._activation(product.input), *self._weight(product.weight)]
             # values, weight, their scales, their zero points
             ordered = [inputs[0], inputs[3], inputs[1], inputs[4], inputs[2], inputs[5]]
@@ -77,18 +79,18 @@ class KernelWriter:
         del self._graph.node[:]
         self._graph.node.extend([*kept, *self._nodes.values()])
 
-    def _biases(self) -> dict[str, tuple[str, str]]:
-        """By a product's output: the sum of it and a constant vector, and that vector's name."""
+    def _biases(self) -> dict[tuple[str, int], tuple[str, str]]:
+        """By a product's output and width: its sum with a vector of that width, and the vector."""
         readers = Counter(name for node in self._graph.node for name in node.input)
         readers.update(value.name for value in self._graph.output)
-        found: dict[str, tuple[str, str]] = {}
+        found: dict[tuple[str, int], tuple[str, str]] = {}
         for node in self._graph.node:
             if node.op_type != "Add":
                 continue
             for product, bias in (tuple(node.input), tuple(reversed(node.input))):
                 constant = self._constants.get(bias)
                 if constant is not None and len(constant.dims) == 1 and readers[product] == 1:
-                    found[product] = (node.output[0], bias)
+                    found[product, constant.dims[0]] = (node.output[0], bias)
         return found
 
     def _activation(self, tensor: str) -> tuple[str, str, str]:

@@ -9,7 +9,7 @@ import onnx
 from onnx import numpy_helper
 
 from compression.graphs.export import tidied
-from compression.quantisation.kernels import LEVELS
+from compression.quantisation.kernels import HIGHEST
 from compression.quantisation.ranges import Range
 
 
@@ -54,7 +54,7 @@ def without_marks(model: onnx.ModelProto) -> Marks:
 
 def _reach(scale: float, zero: int) -> Range:
     """The range of a grid."""
-    return -zero * scale, (LEVELS - zero) * scale
+    return -zero * scale, (HIGHEST - zero) * scale
 
 
 def _widest(one: Range, other: Range) -> Range:

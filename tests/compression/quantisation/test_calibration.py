@@ -116,6 +116,13 @@ def test_what_is_no_archive_is_refused(rows: SmallWorkload, tmp_path: Path) -> N
         _set(rows, str(path))
 
 
+def test_a_lone_array_is_no_archive(rows: SmallWorkload, tmp_path: Path) -> None:
+    np.save(tmp_path / "set.npy", rows.data[:9])
+    (tmp_path / "set.npy").rename(tmp_path / "set.npz")
+    with pytest.raises(DataError, match="has the arrays none"):
+        _set(rows, str(tmp_path / "set.npz"))
+
+
 def test_values_that_are_not_finite_are_refused(rows: SmallWorkload, tmp_path: Path) -> None:
     data = rows.data[:50].copy()
     data[7, 2, 3], data[9, 0, 0] = np.nan, np.inf

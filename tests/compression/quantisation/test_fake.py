@@ -13,7 +13,7 @@ from compression.quantisation.fake import (
     FakeWeight,
     layers_in_order,
 )
-from compression.quantisation.kernels import LEVELS
+from compression.quantisation.kernels import HIGHEST
 from tests.compression.quantisation.small import Images, Tokens
 
 
@@ -29,7 +29,7 @@ def _seen(*values: float) -> FakeInput:
 def test_zero_stays_zero_and_the_range_is_covered(values: tuple[float, float]) -> None:
     fake = _seen(*values)
     scale, zero = fake.grid()
-    assert 0 <= zero <= LEVELS
+    assert 0 <= zero <= HIGHEST
     assert float(fake(torch.zeros(1))) == 0
     inside = torch.linspace(min(*values, 0), max(*values, 0), 100)
     assert (fake(inside) - inside).abs().max() <= scale / 2 + 1e-6

@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 from compression.graphs.inspect import integer_kernels
 from compression.graphs.session import open_session
 from compression.quantisation import QuantisationOptions
-from compression.quantisation.kernels import LEVELS, grid, rounded_weight
+from compression.quantisation.kernels import HIGHEST, grid, rounded_weight
 from compression.quantisation.products import prepared, products
 from compression.quantisation.qdq import with_integers
 
@@ -25,7 +25,11 @@ def _model(*nodes: onnx.NodeProto, outputs: tuple[str, ...] = ("y",)) -> onnx.Mo
         "small",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, 8])],
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs],
-        [numpy_helper.from_array(WEIGHT, "w"), numpy_helper.from_array(BIAS, "b")],
+        [
+            numpy_helper.from_array(WEIGHT, "w"),
+            numpy_helper.from_array(BIAS, "b"),
+            numpy_helper.from_array(np.array([0.5], np.float32), "half"),
+        ],
     )
     model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 20)])
     model.ir_version = 10
@@ -46,7 +50,7 @@ def _expected(
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
     """The integer product by hand, in float64."""
     scale, zero = grid(*RANGES["x"])
-    values = (np.clip(np.rint(x / np.float32(scale)) + zero, 0, LEVELS) - zero) * scale
+    values = (np.clip(np.rint(x / np.float32(scale)) + zero, 0, HIGHEST) - zero) * scale
     weight, scales = rounded_weight(WEIGHT, per_channel=True, reach=127)
     return np.asarray(values @ (weight * scales.astype(np.float64)))
 
@@ -80,6 +84,14 @@ def test_a_product_that_others_read_too_keeps_its_value(
     np.testing.assert_allclose(z, np.maximum(_expected(x), 0), atol=1e-4)
 
 
+def test_one_number_added_to_all_outputs_is_no_bias(
+    x: np.ndarray[tuple[int, ...], np.dtype[np.float32]],
+) -> None:
+    model = _model(_node("MatMul", "x w", "m", "one"), _node("Add", "m half", "y"))
+    graph = with_integers(model, products(model), RANGES, QuantisationOptions())
+    np.testing.assert_allclose(_run(graph, x)[0], _expected(x) + 0.5, atol=1e-4)
+
+
 def test_what_stays_float_reads_its_input_unrounded(
     x: np.ndarray[tuple[int, ...], np.dtype[np.float32]],
 ) -> None:
@@ -111,9 +123,9 @@ def test_an_input_is_rounded_once_and_a_weight_stored_once(
 @pytest.mark.parametrize(("low", "high"), [(-1.0, 3.0), (1.0, 3.0), (-3.0, -1.0), (-0.0, 0.0)])
 def test_a_grid_spans_its_range_and_has_zero(low: float, high: float) -> None:
     scale, zero = grid(low, high)
-    assert 0 <= zero <= LEVELS
+    assert 0 <= zero <= HIGHEST
     assert -zero * scale <= min(low, 0) + scale
-    assert (LEVELS - zero) * scale >= max(high, 0) - scale
+    assert (HIGHEST - zero) * scale >= max(high, 0) - scale
 
 
 def test_a_column_of_zeros_stays_zero() -> None:
