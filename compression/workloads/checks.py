@@ -17,12 +17,12 @@ from compression.workloads.base import WINDOWS, Workload
 
 EXAMPLE_ROWS = 3
 _MODELS = ("settings_type", "student_type")
-_METHODS = (
-    "data_sha256", "gather", "original_sha256", "original", "decision_threshold", "student",
+_CLASS_MEMBERS = (
+    "name", "data_sha256", "gather", "original_sha256", "original", "decision_threshold", "student",
     "shipped", "routing_keys", "describe", "baseline_outputs", "baseline_name",
     "baseline_description",
 )  # fmt: skip
-_ATTRIBUTES = ("name", "inputs", "outputs", "head", "labels", "groups", "days", *WINDOWS)
+_ATTRIBUTES = ("inputs", "outputs", "head", "labels", "groups", "days", *WINDOWS)
 
 
 def check_class(kind: type, where: str) -> type[Workload]:
@@ -31,7 +31,7 @@ def check_class(kind: type, where: str) -> type[Workload]:
     Raises:
         RecipeError: names `where`, and each member that is missing or not what it must be.
     """
-    wrong = [f"{name} is missing" for name in _METHODS if not hasattr(kind, name)]
+    wrong = [f"{name} is missing" for name in _CLASS_MEMBERS if not hasattr(kind, name)]
     abstract: frozenset[str] = getattr(kind, "__abstractmethods__", frozenset())
     wrong += [f"{name} is missing" for name in sorted(abstract)]
     wrong += [text for name in _MODELS for text in _not_a_model(getattr(kind, name, None), name)]

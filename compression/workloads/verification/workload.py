@@ -38,6 +38,11 @@ class VerificationWorkload(TrainableWorkload):
     head: Head = Binary()
     baseline_name = "discriminant-analysis"
     baseline_description = "cosine of linear discriminants of the pixels' principal components"
+    student_sizes: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"widths": [8, 16, 32], "convolutions": 1, "embedding": 32},
+        {"widths": [16, 32, 64], "convolutions": 1, "embedding": 64},
+        {"widths": [24, 48, 96], "convolutions": 1, "embedding": 96},
+    )
     original_sizes: ClassVar[dict[str, Any]] = {
         "widths": [32, 64, 128], "convolutions": 2, "embedding": 128,
     }  # fmt: skip

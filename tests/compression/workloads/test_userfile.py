@@ -50,6 +50,14 @@ class Loose(Mine):
 
 class Half(TableWorkload):
     name = "half"
+
+
+class Nameless(TableWorkload):
+    def build_original(self) -> nn.Module:
+        return nn.Flatten(0)
+
+    def build_student(self, options):
+        return nn.Flatten(0)
 '''
 TABLE = {"data": "loans.csv", "label": "bad", "time": "when", "original": "here"}
 
@@ -124,13 +132,17 @@ def test_a_workload_may_be_a_name_alone(tmp_path: Path) -> None:
     ("workload", "message"),
     [
         ("gone.py:Mine", "cannot read .*gone.py: No such file"),
-        ("mine.py:Nothing", r"no class 'Nothing'; classes in it: Options, Mine, Bare, Loose, Half"),
+        (
+            "mine.py:Nothing",
+            r"no class 'Nothing'; classes in it: Options, Mine, Bare, Loose, Half, Nameless",
+        ),
         ("mine.py:nn", "no class 'nn'"),
         (
             "mine.py:Bare",
-            "mine.py:Bare is no workload: data_sha256 is missing; gather is missing; .*"
+            "mine.py:Bare is no workload: name is missing; data_sha256 is missing; .*"
             "settings_type must be a pydantic model, it is None",
         ),
+        ("mine.py:Nameless", "mine.py:Nameless is no workload: name is missing. compression/"),
         ("mine.py:Half", "is no workload: build_original is missing; build_student is missing"),
         (
             "mine.py:Loose",
