@@ -15,7 +15,8 @@ from compression.arrays import load_arrays, save_arrays
 from compression.artifacts import Artifact
 from compression.chains import Chain, ChainRunner
 from compression.console import Stages, console
-from compression.publishing import Judge, Judged, VariantPublisher
+from compression.judge import Judge, Judged
+from compression.publishing import VariantPublisher
 from compression.quality.sampling import weighted_sample
 from compression.recipe import ORIGINAL, Recipe, importing
 from compression.store import Manifest, ModelStore

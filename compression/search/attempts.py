@@ -17,7 +17,7 @@ from compression.bench.latency_rounds import Call, Rounds, measure_rounds, over_
 from compression.chains import Chain, ChainRunner
 from compression.console import Stages, console
 from compression.files import write_whole
-from compression.publishing import Judge
+from compression.judge import Judge
 from compression.quality.gate import judge
 from compression.recipe import ORIGINAL, ChainConfig, Recipe
 from compression.search.examined import Examined

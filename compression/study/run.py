@@ -8,8 +8,8 @@ from pathlib import Path
 
 from compression.chains import ChainRunner
 from compression.console import Stages
+from compression.examination import Examination
 from compression.files import write_whole
-from compression.judging import Examination
 from compression.machine import this_machine
 from compression.recipe import ORIGINAL
 from compression.study.config import Study

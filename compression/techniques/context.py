@@ -14,8 +14,8 @@ import numpy as np
 from torch import nn
 
 from compression.arrays import load_arrays, save_arrays
+from compression.examination import Examination
 from compression.graphs.export import EXAMPLE_ROWS, to_onnx
-from compression.judging import Examination
 from compression.models.scorer import Scorer
 from compression.quality.gate import GateConfig, judge
 from compression.store import Gate, Quality

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from compression.chains import Chain
-from compression.publishing import told
+from compression.judge import told
 from compression.techniques.base import Options
 from compression.techniques.candidate import Candidate
 from compression.techniques.onnx import Onnx
