@@ -31,8 +31,8 @@ def teacher_helped(student: str, alone: str, ratio: Estimate, teacher_seconds: f
     """The taught student's average precision as a ratio to its untaught twin's, in words."""
     said = (
         f"{student} reaches {_interval(ratio)} of the average precision of {alone}, the same "
-        f"student trained on the same rows for as many epochs without a teacher; scoring those "
-        f"rows with the teacher took another {teacher_seconds:.0f} s"
+        f"student trained on as many rows of the same pool without a teacher; scoring the pool "
+        f"with the teacher took another {teacher_seconds:.0f} s"
     )
     if ratio.low is not None and ratio.low > 1:
         return f"The teacher helped: {said}."

@@ -9,13 +9,13 @@ the calls of a round is not independent, what differs between rounds nearly is.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from compression.graphs.latency import call_seconds
 from compression.quality.bootstrap import INTERVAL
 from compression.store import Estimate
 from compression.training.scoring import Report, nothing
@@ -67,22 +67,18 @@ def measure_rounds(
         first = turn % len(names)
         for size in rows:
             for name in (*names[first:], *names[:first]):
-                taken[name, size].append(_slice(calls[name], size, slice_seconds))
+                taken[name, size].append(
+                    call_seconds(
+                        calls[name],
+                        size,
+                        slice_seconds,
+                        warm_up_calls=WARM_UP_CALLS,
+                        min_calls=MIN_CALLS,
+                    )
+                )
                 done += 1
                 report(done, rounds * len(taken))
     return {name: {size: _summed_up(size, taken[name, size]) for size in rows} for name in names}
-
-
-def _slice(call: Call, rows: int, seconds: float) -> Seconds:
-    for _ in range(WARM_UP_CALLS):
-        call(rows)
-    taken: list[float] = []
-    until = time.perf_counter() + seconds
-    while len(taken) < MIN_CALLS or time.perf_counter() < until:
-        started = time.perf_counter()
-        call(rows)
-        taken.append(time.perf_counter() - started)
-    return np.array(taken)
 
 
 def _summed_up(rows: int, slices: Sequence[Seconds]) -> Rounds:

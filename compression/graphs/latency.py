@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from compression.machine import this_machine
 from compression.store.manifest import Latency, RowLatency
@@ -22,15 +23,28 @@ def measure(call: Callable[[int], object], rows: Sequence[int], seconds_per_size
     )
 
 
-def _one_size(call: Callable[[int], object], rows: int, seconds: float) -> RowLatency:
-    for _ in range(WARM_UP_CALLS):
+def call_seconds(
+    call: Callable[[int], object],
+    rows: int,
+    seconds: float,
+    *,
+    warm_up_calls: int = WARM_UP_CALLS,
+    min_calls: int = MIN_CALLS,
+) -> npt.NDArray[np.float64]:
+    """float64[calls]: what each of `call(rows)` took, one after the other for `seconds`."""
+    for _ in range(warm_up_calls):
         call(rows)
     taken: list[float] = []
     until = time.perf_counter() + seconds
-    while len(taken) < MIN_CALLS or time.perf_counter() < until:
+    while len(taken) < min_calls or time.perf_counter() < until:
         started = time.perf_counter()
         call(rows)
         taken.append(time.perf_counter() - started)
+    return np.array(taken)
+
+
+def _one_size(call: Callable[[int], object], rows: int, seconds: float) -> RowLatency:
+    taken = call_seconds(call, rows, seconds)
     p50, p90, p99 = (float(np.percentile(taken, q)) for q in (50, 90, 99))
     return RowLatency(
         rows=rows, calls=len(taken), p50_seconds=p50, p90_seconds=p90, p99_seconds=p99

@@ -33,6 +33,18 @@ class Trials:
     """int64[u]: which of the rows each question belongs to, for weights and groups."""
 
 
+class NothingRare:
+    """Sampling of heads whose rows are all alike: every epoch takes them all."""
+
+    def rare(self, labels: Array) -> npt.NDArray[np.bool_]:
+        """All rows: nothing is down-sampled."""
+        return np.ones(len(labels), np.bool_)
+
+    def seems_rare(self, raw: Array) -> npt.NDArray[np.bool_]:
+        """All rows."""
+        return np.ones(len(raw), np.bool_)
+
+
 class Head(Protocol):
     """One meaning of outputs; siblings are binary, multi-class, regression, embedding."""
 

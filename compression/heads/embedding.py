@@ -11,14 +11,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from compression.errors import DataError
-from compression.heads.base import Array, Trials, Weights
+from compression.heads.base import Array, NothingRare, Trials, Weights
 from compression.models.scorer import Scorer, UnitScorer
 
 CONTRAST = 0.1
 """Temperature of the contrastive loss, as published."""
 
 
-class Embedding:
+class Embedding(NothingRare):
     """Labels int[n] say who a row shows; raw outputs float32[n, d] are published at length 1.
 
     A trial is a pair of rows: same identity or not, scored by the cosine. Pairs are drawn by a
@@ -39,14 +39,6 @@ class Embedding:
                 f"{counts.max() if len(counts) else 0} times: pairs need two identities and two "
                 "rows of one of them"
             )
-
-    def rare(self, labels: Array) -> npt.NDArray[np.bool_]:
-        """All rows: nothing is down-sampled."""
-        return np.ones(len(labels), np.bool_)
-
-    def seems_rare(self, raw: Array) -> npt.NDArray[np.bool_]:
-        """All rows."""
-        return np.ones(len(raw), np.bool_)
 
     def targets(self, labels: Array) -> Array:
         """int64[n]."""

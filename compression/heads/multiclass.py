@@ -5,18 +5,17 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 from torch import Tensor, nn
 from torch.nn import functional
 
 from compression.errors import DataError
-from compression.heads.base import Array, Trials, Weights
+from compression.heads.base import Array, NothingRare, Trials, Weights
 from compression.models.scorer import ClassScorer, Scorer
 
 TEMPERATURES = np.geomspace(0.05, 20.0, 241)
 
 
-class MultiClass:
+class MultiClass(NothingRare):
     """Labels int[n] from 0; raw outputs are logits float32[n, classes]."""
 
     name: ClassVar[str] = "multiclass"
@@ -34,14 +33,6 @@ class MultiClass:
                 f"the {window} window has the classes {present.tolist()[:10]} of 0 to "
                 f"{self.classes - 1}: at least two of these are needed, and no others"
             )
-
-    def rare(self, labels: Array) -> npt.NDArray[np.bool_]:
-        """All rows: nothing is down-sampled."""
-        return np.ones(len(labels), np.bool_)
-
-    def seems_rare(self, raw: Array) -> npt.NDArray[np.bool_]:
-        """All rows."""
-        return np.ones(len(raw), np.bool_)
 
     def targets(self, labels: Array) -> Array:
         """int64[n]."""

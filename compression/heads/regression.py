@@ -5,16 +5,15 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 from torch import Tensor, nn
 from torch.nn import functional
 
 from compression.errors import DataError
-from compression.heads.base import Array, Trials, Weights
+from compression.heads.base import Array, NothingRare, Trials, Weights
 from compression.models.scorer import Scorer
 
 
-class Regression:
+class Regression(NothingRare):
     """Labels float[n]; raw outputs float32[n] are published as they are.
 
     A regression that is served is acted upon: above `threshold` something is done. It is judged
@@ -34,14 +33,6 @@ class Regression:
                 f"the {window} window has values from {labels.min():.6g} to {labels.max():.6g}: "
                 f"they must be finite and lie on both sides of the threshold {self.threshold:.6g}"
             )
-
-    def rare(self, labels: Array) -> npt.NDArray[np.bool_]:
-        """All rows: nothing is down-sampled."""
-        return np.ones(len(labels), np.bool_)
-
-    def seems_rare(self, raw: Array) -> npt.NDArray[np.bool_]:
-        """All rows."""
-        return np.ones(len(raw), np.bool_)
 
     def targets(self, labels: Array) -> Array:
         """float32[n]."""

@@ -16,9 +16,8 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from compression.graphs.export import tidied
 from compression.quantisation.base import Job, Quantised
-from compression.quantisation.check import check_integer
+from compression.quantisation.matmuls import matmuls
 from compression.quantisation.options import QuantisationOptions
-from compression.quantisation.products import linear, prepared, with_matmul
 from compression.training.scoring import Report
 
 
@@ -31,13 +30,9 @@ class Dynamic:
 
     def __call__(self, job: Job, options: QuantisationOptions, report: Report) -> Quantised:
         """The job's graph with all MatMul and Gemm but `float_layers` in int8."""
-        model = with_matmul(prepared(job.graph))
-        chosen, left = linear(model, options.last_float, self.name)
-        graph = _quantised(model, [product.name for product in chosen], options)
-        kernels = check_integer(graph, chosen, self.name)
+        quantised = matmuls(job, options, self.name, "int8", _quantised)
         report(1, 1)
-        notes = {"float_layers": left, "integer_kernels": kernels}
-        return Quantised(graph, "int8", job.module, notes)
+        return quantised
 
 
 def _quantised(model: onnx.ModelProto, names: list[str], options: QuantisationOptions) -> bytes:

@@ -14,9 +14,8 @@ import onnx
 
 from compression.graphs.export import tidied
 from compression.quantisation.base import Job, Precision, Quantised
-from compression.quantisation.check import check_integer
+from compression.quantisation.matmuls import matmuls
 from compression.quantisation.options import QuantisationOptions
-from compression.quantisation.products import linear, prepared, with_matmul
 from compression.training.scoring import Report
 
 ACCURACY_INT8 = 4
@@ -33,13 +32,9 @@ class WeightOnly:
 
     def __call__(self, job: Job, options: QuantisationOptions, report: Report) -> Quantised:
         """The job's graph with all MatMul and Gemm but `float_layers` by weights of few bits."""
-        model = with_matmul(prepared(job.graph))
-        chosen, left = linear(model, options.last_float, self.name)
-        graph = _quantised(model, [product.name for product in chosen], options)
-        kernels = check_integer(graph, chosen, self.name)
+        quantised = matmuls(job, options, self.name, _PRECISIONS[options.bits], _quantised)
         report(1, 1)
-        notes = {"float_layers": left, "integer_kernels": kernels}
-        return Quantised(graph, _PRECISIONS[options.bits], job.module, notes)
+        return quantised
 
 
 def _quantised(model: onnx.ModelProto, names: list[str], options: QuantisationOptions) -> bytes:
