@@ -55,7 +55,7 @@ def to_onnx(module: Scorer, inputs: Mapping[str, npt.NDArray[np.float32]], outpu
         TechniqueError: the exported graph is not a valid ONNX model.
     """
     example = _example(inputs)
-    with TRACING.export(), _quiet():
+    with TRACING.alone(), _quiet():
         program = torch.onnx.export(
             module.eval(),
             example,
@@ -91,7 +91,7 @@ def to_program(module: Scorer, inputs: Mapping[str, npt.NDArray[np.float32]]) ->
     """PyTorch program (.pt2) of `module` with a variable batch, without sample inputs."""
     example = _example(inputs)
     buffer = io.BytesIO()
-    with TRACING.export(), _quiet(), torch.no_grad():
+    with TRACING.alone(), _quiet(), torch.no_grad():
         program = torch.export.export(module.eval(), example, dynamic_shapes=_dynamic(example))
         for node in program.graph.nodes:
             node.meta.pop("stack_trace", None)  # paths of this machine, and nobody's business

@@ -101,5 +101,5 @@ def compare_graphs(
     No training step runs beside it in this process: it would hold a core and the interpreter.
     """
     one, other = open_session(first), open_session(second)
-    with TRACING.export():
+    with TRACING.alone():
         return time_pairs(lambda: run(one, row), lambda: run(other, row), seconds)

@@ -12,6 +12,7 @@ from torch import nn
 from compression.files import write_whole
 from compression.models.saved import load_module, save_module
 from compression.models.scorer import Opaque, Scorer
+from compression.tracing import TRACING
 from compression.workloads.base import Workload
 
 Precision = Literal["fp32", "fp16", "int8", "int4"]
@@ -26,12 +27,13 @@ class Template:
     options: dict[str, Any] = field(default_factory=dict)
 
     def build(self, workload: Workload) -> Scorer:
-        """A module of that architecture, in eval mode."""
-        if self.kind == "original":
-            return workload.original()
+        """A module of that architecture, in eval mode; a student's weights follow from its seed."""
         if self.kind == "imported":
             return Opaque()
-        return workload.head.scorer(workload.student(self.options)).eval()
+        with TRACING.alone():
+            if self.kind == "original":
+                return workload.original()
+            return workload.head.scorer(workload.student(self.options)).eval()
 
 
 @dataclass(frozen=True)

@@ -139,7 +139,8 @@ class Trainer:
     def _one_epoch(self, epoch: int, progress: checkpoint.Progress) -> None:
         started = time.perf_counter()
         # Each epoch has its own stream, so that a resumed run draws what an unbroken one would.
-        torch.manual_seed(self.config.seed * 1000 + epoch)
+        with TRACING.step():
+            torch.manual_seed(self.config.seed * 1000 + epoch)
         generator = np.random.default_rng([self.config.seed, epoch])
         positions = self.rows.epoch(generator, self.config.negatives_per_positive)
         total = 0.0

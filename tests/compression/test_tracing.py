@@ -11,7 +11,7 @@ def test_no_training_step_runs_during_an_export() -> None:
     reports: list[int] = []
     trainer = toy_trainer(report=lambda done, steps, loss: reports.append(done))
     with ThreadPoolExecutor(1) as pool:
-        with TRACING.export():
+        with TRACING.alone():
             training = pool.submit(trainer.fit)
             assert not _ends(training.result, within_seconds=0.3)
             assert reports == []
@@ -25,7 +25,7 @@ def test_an_export_waits_for_steps_under_way_and_goes_before_new_ones() -> None:
 
     def export() -> None:
         waiting.set()
-        with gate.export():
+        with gate.alone():
             order.append("export")
 
     def step() -> None:
@@ -54,7 +54,7 @@ def test_steps_share_the_gate() -> None:
 def test_a_failed_export_lets_steps_go_on() -> None:
     gate = TracingGate()
     try:
-        with gate.export():
+        with gate.alone():
             raise ValueError
     except ValueError:
         pass

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,8 @@ import pytest
 import torch
 
 from compression.techniques import candidate as module
-from compression.techniques.candidate import RECORD, Candidate, parameter_count
+from compression.techniques.candidate import RECORD, Candidate, Template, parameter_count
+from compression.tracing import TRACING
 from compression.workloads.fraud.workload import FraudWorkload
 
 
@@ -61,3 +63,28 @@ def test_notes_and_seconds_grow_with_the_chain(candidate: Candidate) -> None:
     assert longer.notes == ({"a": 1}, {"b": 2})
     assert longer.seconds == (2.0, 3.0)
     assert candidate.notes == ()
+
+
+def test_students_built_at_once_get_the_weights_of_their_seeds(
+    tiny_workload: FraudWorkload,
+) -> None:
+    """Torch has one generator for all threads, and seeds it through what an export changes."""
+    sizes = {"architecture": "transformer", "layers": 1, "width": 16, "heads": 2}
+    templates = [Template("student", {**sizes, "seed": seed}) for seed in range(16)]
+
+    def weights(template: Template) -> torch.Tensor:
+        return torch.nn.utils.parameters_to_vector(template.build(tiny_workload).parameters())
+
+    alone = [weights(template) for template in templates]
+    with ThreadPoolExecutor(8) as pool:
+        at_once = list(pool.map(weights, templates))
+    assert all(torch.equal(one, other) for one, other in zip(alone, at_once, strict=True))
+
+
+def test_no_student_is_built_during_an_export(tiny_workload: FraudWorkload) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        with TRACING.alone():
+            built = pool.submit(Template("student", {"seed": 1}).build, tiny_workload)
+            with pytest.raises(TimeoutError):
+                built.result(timeout=0.3)
+        assert parameter_count(built.result(timeout=60))
