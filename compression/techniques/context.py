@@ -11,6 +11,7 @@ from threading import Lock
 from weakref import WeakKeyDictionary
 
 import numpy as np
+import numpy.typing as npt
 from torch import nn
 
 from compression.arrays import load_arrays, save_arrays
@@ -19,6 +20,7 @@ from compression.graphs.export import EXAMPLE_ROWS, to_onnx
 from compression.models.scorer import Scorer
 from compression.quality.gate import GateConfig, judge
 from compression.store import Gate, Quality
+from compression.training.features import features_of
 from compression.training.scoring import Floats, Report, nothing, outputs_of
 from compression.workloads.base import Rows, Workload
 from compression.workloads.windows import WeightedRows
@@ -79,6 +81,22 @@ class Context:
         save_arrays(self.work / name, logits=halves, seconds=seconds)
         # What the cache would give, so that a run with a warm cache trains on the same numbers.
         return halves.astype(np.float32), seconds
+
+    def teacher_features(self, rows: Rows, report: Report) -> npt.NDArray[np.float16]:
+        """The original's features float16[len(rows), width], see `compression.training.features`.
+
+        Cached by content in `work`.
+        """
+        key = hashlib.sha256(rows.tobytes() + self.workload.original_sha256.encode()).hexdigest()
+        path = self.work / f"features-{key[:24]}.npz"
+        stored = load_arrays(path)
+        if stored is None:
+            body = self.workload.original().body
+            features = features_of(body, self.workload.gather, rows, report)
+            save_arrays(path, features=features)
+            return features
+        cached: npt.NDArray[np.float16] = stored["features"]
+        return cached
 
     def original_outputs(self, report: Report = nothing, workers: int = 1) -> Floats:
         """What the original publishes for the validation rows; computed once, cached by content."""

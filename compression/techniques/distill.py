@@ -10,21 +10,27 @@ Source: Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network", 2
 from __future__ import annotations
 
 import time
-from typing import ClassVar
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
+from torch import nn
 
 from compression.errors import TechniqueError
 from compression.techniques.base import Family, Options
 from compression.techniques.candidate import Candidate
 from compression.techniques.context import Context
 from compression.techniques.train import TrainOptions, labelled, train_student
-from compression.training.objectives import SoftAndHardLabels
+from compression.training.features import FeatureTap, SimilarFeatures
+from compression.training.objectives import Objective, SoftAndHardLabels
 from compression.training.pool import training_pool
 from compression.training.rows import TrainingRows, pooled
 from compression.training.scoring import Floats, Report
+from compression.training.second_teacher import boosting_logits
 from compression.workloads.base import Rows, Workload
 
 
@@ -37,6 +43,12 @@ class DistillOptions(TrainOptions):
     """Share of an epoch's negatives drawn from those that the teacher scores highest."""
     near_quantile: float = Field(default=0.95, gt=0, lt=1)
     """Negatives above this quantile of the teacher's scores count as near."""
+    recent_rows: int = Field(default=0, ge=0)
+    """Of the rows that are newer than all labels, how many to train on; the newest ones."""
+    second_teacher: Literal["boosting"] | None = None
+    """Its logits and the original's are averaged; binary heads alone."""
+    similarity_weight: float = Field(default=0.0, ge=0)
+    """Weight of the match of intermediate features, see `compression.training.features`."""
 
 
 class Distill:
@@ -54,11 +66,26 @@ class Distill:
         started = time.perf_counter()
         pool = training_pool(context.workload, options.pool_negatives, context.seed)
         teacher, teacher_seconds = context.teacher_outputs(pool, report)
+        if options.recent_rows:
+            recent = _recent(options, context.workload)
+            outputs, seconds = context.teacher_outputs(recent, report)
+            pool, teacher = np.concatenate((pool, recent)), np.concatenate((teacher, outputs))
+            teacher_seconds += seconds
+        if options.second_teacher is not None:
+            second = boosting_logits(
+                context.workload,
+                pool,
+                labelled(options, context.workload, pool),
+                options.negatives_per_positive,
+                context.seed,
+            )
+            teacher = (teacher + second) / np.float32(2)
         rows = self.rows(options, context.workload, pool, teacher)
-        objective = SoftAndHardLabels(
-            context.workload.head, options.temperature, options.soft_weight
-        )
-        student, log = train_student(options, context, rows, objective, report)
+        if options.similarity_weight:
+            rows = replace(rows, features=context.teacher_features(pool, report))
+        with ExitStack() as taps:
+            objective = _objective(options, context, taps)
+            student, log = train_student(options, context, rows, objective, report)
         notes = {
             "training_seconds": log.seconds,
             "teacher_scoring_seconds": teacher_seconds,
@@ -82,6 +109,28 @@ class Distill:
             near=_near(teacher, rare, options) if options.near_share else None,
             near_share=options.near_share,
         )
+
+
+def _objective(
+    options: DistillOptions, context: Context, taps: ExitStack
+) -> Callable[[nn.Module], Objective]:
+    taught = SoftAndHardLabels(context.workload.head, options.temperature, options.soft_weight)
+    if not options.similarity_weight:
+        return lambda _: taught
+    return lambda body: SimilarFeatures(
+        taught, taps.enter_context(FeatureTap(body)), options.similarity_weight
+    )
+
+
+def _recent(options: DistillOptions, workload: Workload) -> Rows:
+    """int64[recent_rows]: the newest rows whose labels have not come."""
+    there = workload.unlabelled
+    if len(there) < options.recent_rows:
+        raise TechniqueError(
+            f"recent_rows: expected at most {len(there)}, the rows between the windows to train "
+            f"on and to choose on, given {options.recent_rows}"
+        )
+    return there[len(there) - options.recent_rows :]
 
 
 def _near(

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
+from torch import nn
 
 from compression.techniques.base import Family, Options
 from compression.techniques.candidate import Candidate, Template
@@ -45,7 +47,8 @@ class TrainOptions(Options):
 def labelled(options: TrainOptions, workload: Workload, rows: Rows) -> npt.NDArray[np.bool_]:
     """bool[len(rows)]: which rows of the pool have a label that is known."""
     last = workload.train[math.ceil(options.labelled_share * len(workload.train)) - 1]
-    known: npt.NDArray[np.bool_] = rows <= last
+    trained = workload.days[rows] <= workload.days[workload.train].max()
+    known: npt.NDArray[np.bool_] = trained & (rows <= last)
     return known
 
 
@@ -53,10 +56,13 @@ def train_student(
     options: TrainOptions,
     context: Context,
     rows: TrainingRows,
-    objective: Objective,
+    objective: Callable[[nn.Module], Objective],
     report: Report,
 ) -> tuple[Candidate, TrainingLog]:
-    """An untrained student, trained and recalibrated; the training's log beside it."""
+    """An untrained student, trained and recalibrated; the training's log beside it.
+
+    `objective` is asked for the loss once, with the student's body.
+    """
     workload, seed = context.workload, context.seed + options.seed
     template = Template("student", {**options.student, "seed": seed})
     module = template.build(workload)
@@ -64,7 +70,7 @@ def train_student(
     log = Trainer(
         module.body,
         rows,
-        objective,
+        objective(module.body),
         TrainConfig(
             epochs=options.epochs,
             batch_rows=options.batch_rows,
@@ -99,6 +105,6 @@ class Train:
         labels = workload.labels[pool]
         head.check(labels, f"train (its first {options.labelled_share:.0%})")
         rows = TrainingRows(pooled(workload.gather(pool)), head.targets(labels), head.rare(labels))
-        student, log = train_student(options, context, rows, HardLabels(head), report)
+        student, log = train_student(options, context, rows, lambda _: HardLabels(head), report)
         notes = {"training_seconds": log.seconds, "rows_seen": log.rows_seen}
         return student.noted(notes, time.perf_counter() - started)

@@ -26,6 +26,8 @@ class Batch:
     inputs: tuple[Tensor, ...]
     targets: Tensor
     teacher: Tensor | None
+    features: Tensor | None = None
+    """The teacher's features [n, width], where they are matched."""
     known: Tensor | None = None
     """bool[n]: rows whose targets are labels; the others have the teacher alone. None: all."""
 
@@ -41,6 +43,8 @@ class TrainingRows:
     """bool[n]: rows that every epoch takes, e.g. positives; of the others it draws some."""
     teacher: npt.NDArray[np.float32] | None = None
     """The teacher's raw outputs, batch first."""
+    features: npt.NDArray[Any] | None = None
+    """The teacher's features [n, width], see `compression.training.features`."""
     known: npt.NDArray[np.bool_] | None = None
     """bool[n]: rows whose label is known; None: all."""
     near: npt.NDArray[np.bool_] | None = None
@@ -83,9 +87,12 @@ class TrainingRows:
             chosen = positions[start : start + rows]
             inputs = tuple(torch.from_numpy(array) for array in self.gather(chosen).values())
             targets = torch.from_numpy(self.targets[chosen])
-            soft = None if self.teacher is None else torch.from_numpy(self.teacher[chosen])
-            known = None if self.known is None else torch.from_numpy(self.known[chosen])
-            yield Batch(inputs, targets, soft, known)
+            beside = (_taken(array, chosen) for array in (self.teacher, self.features, self.known))
+            yield Batch(inputs, targets, *beside)
+
+
+def _taken(array: npt.NDArray[Any] | None, chosen: npt.NDArray[np.int64]) -> Tensor | None:
+    return None if array is None else torch.from_numpy(array[chosen])
 
 
 def pooled(inputs: Inputs) -> Callable[[npt.NDArray[np.int64]], Inputs]:

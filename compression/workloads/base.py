@@ -107,6 +107,16 @@ class Workload(Protocol):
         ...
 
     @property
+    def unlabelled(self) -> Rows:
+        """Rows int64[·], rising, that are known when the training is, but not their labels.
+
+        Here: those of the days between the training window and the next one, for which the first
+        judges wait.
+        """
+        trained, judged = self.days[self.train].max(), self.days[self.validation].min()
+        return np.flatnonzero((self.days > trained) & (self.days < judged))
+
+    @property
     def shipped(self) -> Path | None:
         """Folder that may hold the original's outputs, computed when it was trained."""
         return None

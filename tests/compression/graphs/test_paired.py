@@ -81,13 +81,13 @@ def test_a_call_that_waits_is_not_a_call_that_works() -> None:
 
 def test_a_larger_graph_is_slower_and_training_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     waited: list[bool] = []
-    export = TRACING.export
+    alone = TRACING.alone
 
     def watched() -> AbstractContextManager[None]:
         waited.append(True)
-        return export()
+        return alone()
 
-    monkeypatch.setattr(TRACING, "export", watched)
+    monkeypatch.setattr(TRACING, "alone", watched)
     row = {"x": np.zeros((1, 4), np.float32)}
     ratio = compare_graphs(perceptron(4, 8), perceptron(4, 300_000), row, 0.05).ratio
     assert ratio.low is not None

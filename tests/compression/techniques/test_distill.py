@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch.nn.utils import parameters_to_vector
 
+from compression.errors import TechniqueError
 from compression.models.scorer import Scorer
 from compression.techniques.candidate import Candidate, parameter_count
 from compression.techniques.context import Context
@@ -118,3 +122,51 @@ def test_near_rows_are_those_that_the_teacher_scores_highest(shared_context: Con
     far = ~rows.near & ~rows.rare
     assert rows.near.sum() == pytest.approx(0.1 * (~rows.rare).sum(), abs=2)
     assert teacher[rows.near].min() >= teacher[far].max()
+
+
+def test_recent_rows_are_trained_on_without_their_labels(
+    candidate: Candidate, shared_context: Context
+) -> None:
+    workload = shared_context.workload
+    newer = workload.unlabelled
+    assert len(newer) > 200
+    trained, judged = workload.days[workload.train].max(), workload.days[workload.validation].min()
+    assert trained < workload.days[newer].min() <= workload.days[newer].max() < judged
+    options = DistillOptions.model_validate({**TRAINING, "epochs": 1, "recent_rows": 200})
+    turned = copy.copy(workload)
+    turned.labels = workload.labels.copy()
+    turned.labels[newer] = ~workload.labels[newer]
+    students = [
+        Distill().apply(candidate, options, replace(shared_context, workload=either), Reports())
+        for either in (workload, turned)
+    ]
+    weights = [parameters_to_vector(student.module.parameters()) for student in students]
+    assert torch.equal(*weights)
+    without = options.model_copy(update={"recent_rows": 0})
+    other = Distill().apply(candidate, without, shared_context, Reports())
+    assert not torch.equal(weights[0], parameters_to_vector(other.module.parameters()))
+
+
+def test_more_recent_rows_than_there_are_are_refused(
+    candidate: Candidate, shared_context: Context
+) -> None:
+    options = DistillOptions.model_validate({**TRAINING, "recent_rows": 10**8})
+    there = len(shared_context.workload.unlabelled)
+    with pytest.raises(TechniqueError, match=rf"at most {there}, .* given 100000000"):
+        Distill().apply(candidate, options, shared_context, Reports())
+
+
+@pytest.mark.parametrize("more", [{"similarity_weight": 1.0}, {"second_teacher": "boosting"}])
+def test_other_ways_to_be_taught_change_the_student_and_leave_it_whole(
+    candidate: Candidate, shared_context: Context, more: dict[str, Any]
+) -> None:
+    options = DistillOptions.model_validate({**TRAINING, "epochs": 1})
+    plain = Distill().apply(candidate, options, shared_context, Reports())
+    taught = [
+        Distill().apply(candidate, options.model_copy(update=more), shared_context, Reports())
+        for _ in range(2)
+    ]
+    vectors = [parameters_to_vector(one.module.parameters()) for one in (plain, *taught)]
+    assert torch.equal(vectors[1], vectors[2])
+    assert not torch.equal(vectors[0], vectors[1])
+    assert shared_context.float_graph(taught[0].module)
