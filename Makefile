@@ -19,7 +19,8 @@ SERVE := $(PYTHON) -m serve_app up --store $(OUT)/store --model fraud --port $(P
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo compress compare serve original test lint format types check \
-	bench-compression bench-distillation bench-quantisation bench-serving edge-check clean
+	bench-compression bench-distillation bench-quantisation bench-published \
+	bench-serving edge-check clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | sort | expand -t 20
@@ -78,6 +79,9 @@ bench-quantisation: $(INSTALLED)  ## every way to quantise the original (resumes
 	$(PYTHON) -m compression bench compression/recipes/fraud-quantisation.yaml --replace \
 		--store out/bench-quantisation/store --work out/bench-quantisation/work \
 		--out out/bench-quantisation
+
+bench-published: $(INSTALLED)  ## the fraud data's baselines beside the published figures (minutes)
+	$(PYTHON) -m compression published --out out/bench-published
 
 bench-serving: $(INSTALLED)  ## the same int8 file here and behind Ray Serve's tutorial way
 	$(PYTHON) -m loadtest bench-serving --store out/demo/store --out out/bench-serving

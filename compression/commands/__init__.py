@@ -15,6 +15,7 @@ from compression.commands.gate import Gate
 from compression.commands.importing import Import
 from compression.commands.listing import List
 from compression.commands.original import Original
+from compression.commands.published import Published
 from compression.commands.run import Run
 from compression.commands.show import Show
 from compression.commands.study import StudyCommand
@@ -34,6 +35,7 @@ COMMANDS: dict[str, Command] = {
         StudyCommand(),
         Original(),
         Boosting(),
+        Published(),
     )
 }
 """In the order in which --help lists them."""

@@ -1,0 +1,1 @@
+"""The fraud workload held against the figures that were published for its design."""
