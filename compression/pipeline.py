@@ -46,6 +46,8 @@ def run_recipe(
         chains = bench.chains()
         missing = publisher.missing(chains) if resume else tuple(recipe.variants)
         if not missing:
+            # An earlier run may have been stopped between its last variant and the card.
+            publisher.publish_card()
             console.print(
                 f"nothing to do: {store} holds the recipe's variants already", soft_wrap=True
             )

@@ -223,9 +223,11 @@ class VariantPublisher:
         self._publisher.publish_evidence(self._recipe.model, evidence)
 
     def publish_card(self) -> None:
-        """Draw the model card from what the store now holds."""
-        card = draw_card(ModelStore(self._store), self._recipe.model)
-        self._publisher.publish_card(self._recipe.model, card.html, card.markdown)
+        """Draw the model card from what the store now holds; one that says the same stays."""
+        store, model = ModelStore(self._store), self._recipe.model
+        card = draw_card(store, model)
+        if store.card(model) != (card.html, card.markdown):
+            self._publisher.publish_card(model, card.html, card.markdown)
 
     def _lineage(self, chain: Chain) -> Lineage:
         candidate = chain.candidate

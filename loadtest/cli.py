@@ -26,7 +26,7 @@ from loadtest.validity import Limits
 
 _DEFAULT_URL = "http://127.0.0.1:8000"
 _DEFAULT_STORE = "out/demo/store"
-_DEFAULT_PRICES = Path("deploy/prices.yaml")
+_DEFAULT_PRICES = Path(__file__).parents[1] / "deploy" / "prices.yaml"
 
 
 def parser() -> argparse.ArgumentParser:

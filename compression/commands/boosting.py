@@ -30,6 +30,7 @@ class Boosting:
 
         from compression.boosting import fit_boosting, to_onnx
         from compression.console import bar, console
+        from compression.files import write_whole
         from compression.graphs.foreign import width
         from compression.workloads import find_workload
 
@@ -38,6 +39,6 @@ class Boosting:
             model = fit_boosting(workload, recipe.seed, arguments.iterations)
         content = to_onnx(model, width(workload.inputs))
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.write_bytes(content)
+        write_whole(arguments.out, content)
         console.print(f"wrote {arguments.out}, {len(content):,} bytes", soft_wrap=True)
         return 0

@@ -28,6 +28,7 @@ class Card:
         """Write card.html and card.md."""
         from compression.card.page import draw_card
         from compression.console import console
+        from compression.files import write_whole
         from compression.store import ModelStore, Publisher
         from compression.store.layout import CARD_HTML, CARD_MARKDOWN
 
@@ -37,8 +38,8 @@ class Card:
             where = f"{arguments.store}/{arguments.model}"
         else:
             arguments.out.mkdir(parents=True, exist_ok=True)
-            (arguments.out / CARD_HTML).write_text(card.html, encoding="utf-8")
-            (arguments.out / CARD_MARKDOWN).write_text(card.markdown, encoding="utf-8")
+            write_whole(arguments.out / CARD_HTML, card.html.encode())
+            write_whole(arguments.out / CARD_MARKDOWN, card.markdown.encode())
             where = str(arguments.out)
         console.print(f"wrote {CARD_HTML} and {CARD_MARKDOWN} to {where}", soft_wrap=True)
         return 0

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import torch
 from rich.console import Console
 from rich.table import Table
 
@@ -56,16 +57,23 @@ def run_published(seed: int, simulator: SimulatorConfig, out: Path) -> Published
     """Train, judge, and write `results.json` and `published.md` into `out`."""
     folds: dict[str, list[Figures]] = {model.name: [] for model in MODELS}
     digest = hashlib.sha256()
-    with Stages() as stages:
-        for fold in range(FOLDS):
-            with stages.stage(f"fold {fold + 1} of {FOLDS}: data") as advance:
-                workload = open_fold(fold, simulator)
-                digest.update(workload.data_sha256.encode())
-                advance(1, 1)
-            for model in MODELS:
-                with stages.stage(f"fold {fold + 1} of {FOLDS}: {model.name}") as advance:
-                    scores = model.score(workload, seed, advance)
-                folds[model.name].append(judged(workload, scores))
+    # One thread: networks this small lose more at each meeting of threads than they win.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with Stages() as stages:
+            for fold in range(FOLDS):
+                title = f"fold {fold + 1} of {FOLDS}"
+                with stages.stage(f"{title}: data") as advance:
+                    workload = open_fold(fold, simulator)
+                    digest.update(workload.data_sha256.encode())
+                    advance(1, 1)
+                for model in MODELS:
+                    with stages.stage(f"{title}: {model.name}") as advance:
+                        scores = model.score(workload, seed, advance)
+                    folds[model.name].append(judged(workload, scores))
+    finally:
+        torch.set_num_threads(threads)
     results = PublishedResults(
         seed=seed,
         simulator=simulator,

@@ -84,7 +84,7 @@ def _perceptron(workload: FraudWorkload, seed: int, report: Report) -> Floats:
     train = published_inputs(workload, workload.train)
     body.standardise.fit(torch.from_numpy(train["features"]))
     config = TrainConfig(
-        epochs=20, batch_rows=64, learning_rate=1e-3, negatives_per_positive=ALL, seed=seed
+        epochs=20, batch_rows=256, learning_rate=2e-3, negatives_per_positive=ALL, seed=seed
     )
     _fit(workload, body, pooled(train), config, report)
     return outputs_of(body, lambda rows: published_inputs(workload, rows), workload.test)

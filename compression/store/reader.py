@@ -121,6 +121,14 @@ class ModelStore:
             return None
         return self._document(path, Evidence)
 
+    def card(self, model: str) -> tuple[str, str] | None:
+        """The model card as HTML and as Markdown, None where a form is missing."""
+        paths = [f"{model}/{name}" for name in (layout.CARD_HTML, layout.CARD_MARKDOWN)]
+        if not is_name(model) or not all(self._fs.exists(f"{self._root}/{p}") for p in paths):
+            return None
+        html, markdown = (self._read(path).decode() for path in paths)
+        return html, markdown
+
     def samples(self, model: str) -> Samples:
         """The model's held-out requests, verified."""
         document = self.model(model)

@@ -15,7 +15,7 @@ import pytest
 
 from compression import pipeline
 from compression.bench.benchmark import run_bench
-from compression.card.page import Card
+from compression.card.page import Card, draw_card
 from compression.errors import DataError, StorageError, TechniqueError
 from compression.graphs.session import open_session, run
 from compression.pipeline import run_recipe
@@ -366,12 +366,28 @@ def test_an_unchanged_recipe_has_nothing_to_do(
 ) -> None:
     before = {path: path.read_bytes() for path in Path(place.store).rglob("*") if path.is_file()}
     monkeypatch.setattr(pipeline, "_baseline", None)
+    monkeypatch.setattr("compression.publishing.draw_card", draw_card)
     manifests = place.run(_recipe(document))
     assert [manifest.name for manifest in manifests] == VARIANTS
     assert counted.applied == []
     assert f"nothing to do: {place.store} holds" in capsys.readouterr().err
     after = {path: path.read_bytes() for path in Path(place.store).rglob("*") if path.is_file()}
     assert after == before
+
+
+@pytest.mark.parametrize("left", ["nothing", "an older one"])
+def test_a_card_that_an_earlier_run_did_not_draw_is_drawn(
+    place: Place, document: dict[str, Any], monkeypatch: pytest.MonkeyPatch, left: str
+) -> None:
+    monkeypatch.setattr("compression.publishing.draw_card", draw_card)
+    pages = [Path(place.store) / "fraud" / name for name in ("card.html", "card.md")]
+    whole = [page.read_bytes() for page in pages]
+    if left == "nothing":
+        pages[0].unlink()
+    else:
+        pages[1].write_text("of the variants before")
+    place.run(_recipe(document))
+    assert [page.read_bytes() for page in pages] == whole
 
 
 def test_a_changed_step_is_redone_and_the_others_are_not(
