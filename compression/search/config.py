@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 DEFAULT_SPACE: dict[str, tuple[dict[str, Any], ...]] = {
     # Not dynamic: a row's score would depend on the rows beside it.
-    "quantize": ({"method": "static"}, {"method": "static", "float_layers": "auto"}),
+    "quantize": ({"method": "static", "float_layers": "auto"},),
     "distill": ({},),
     "prune": ({"remove": 0.3}, {"remove": 0.5}, {"remove": 0.7}),
     "factorize": ({},),

@@ -57,7 +57,7 @@ def test_without_a_space_every_known_technique_of_the_default_is_tried() -> None
     assert {"quantize", "distill-width32", "prune-remove0.5-quantize"} <= set(found)
     assert all(is_name(name) for name in found)
     methods = [step["quantize"] for p in found.values() for step in p.steps if "quantize" in step]
-    assert all(options == {"method": "static"} for options in methods)
+    assert all(o == {"method": "static", "float_layers": "auto"} for o in methods)
 
 
 def test_long_names_end_in_a_hash_and_stay_apart() -> None:
