@@ -27,7 +27,7 @@ from compression.techniques.base import Family, Options
 from compression.techniques.candidate import Candidate, Template
 from compression.techniques.context import Context
 
-CODE_VERSION = 3
+CODE_VERSION = 4
 """Raise it when a technique's result changes for the same options: it empties the cache."""
 SCRATCH = "unfinished"
 """Folder below a step's own for what an interrupted step goes on from."""
