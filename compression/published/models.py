@@ -1,6 +1,7 @@
 """The models of the published table, and the kind of network that slimserve ships.
 
-Settings were fixed before any test week was scored, and are the same for all folds.
+Settings were chosen on two weeks that end before the first one that is tested (`split_of(-4)` and
+`split_of(-3)`), and are the same for all folds.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ def _perceptron(workload: FraudWorkload, seed: int, report: Report) -> Floats:
 def _transformer(workload: FraudWorkload, seed: int, report: Report) -> Floats:
     body = workload.student({"width": 64, "layers": 1, "heads": 4, "seed": seed})
     config = TrainConfig(
-        epochs=40, batch_rows=256, learning_rate=2e-3, negatives_per_positive=10, seed=seed
+        epochs=4, batch_rows=256, learning_rate=1e-3, negatives_per_positive=ALL, seed=seed
     )
     _fit(workload, body, pooled(workload.gather(workload.train)), config, report)
     return outputs_of(body, workload.gather, workload.test)
@@ -121,7 +122,12 @@ MODELS: tuple[Model, ...] = (
         "gradient boosting, 15 inputs (published: XGBoost)",
         _classic(
             lambda seed: HistGradientBoostingClassifier(
-                max_iter=100, learning_rate=0.05, early_stopping=False, random_state=seed
+                max_iter=200,
+                learning_rate=0.05,
+                max_leaf_nodes=8,
+                l2_regularization=5.0,
+                early_stopping=False,
+                random_state=seed,
             )
         ),
         Figures(auc=0.869, average_precision=0.687, card_precision_100=0.303),
