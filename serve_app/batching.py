@@ -35,8 +35,8 @@ class Computed(NamedTuple):
 class BatchObserver(Protocol):
     """Told about every batch that was computed."""
 
-    def batch(self, rows: int) -> None:
-        """A batch of `rows` rows went through the model."""
+    def batch(self, rows: int, seconds: float) -> None:
+        """A batch of `rows` rows went through the model in `seconds`."""
         ...
 
 
@@ -157,7 +157,7 @@ class Batcher:
             await self._compute_singly(batch, error)
             return
         seconds = time.perf_counter() - started
-        self._observe(sum(waiting.rows for waiting in batch))
+        self._observe(sum(waiting.rows for waiting in batch), seconds)
         start = 0
         for waiting in batch:
             share = {name: array[start : start + waiting.rows] for name, array in outputs.items()}
@@ -179,7 +179,7 @@ class Batcher:
                 _reject(waiting, own)
                 continue
             seconds = time.perf_counter() - started
-            self._observe(waiting.rows)
+            self._observe(waiting.rows, seconds)
             _resolve(waiting, Computed(outputs, started - waiting.since, seconds))
 
     async def _infer(self, inputs: Arrays, rows: int) -> Arrays:
@@ -187,9 +187,9 @@ class Batcher:
             return self._run(inputs)
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, inputs)
 
-    def _observe(self, rows: int) -> None:
+    def _observe(self, rows: int, seconds: float) -> None:
         if self._observer is not None:
-            self._observer.batch(rows)
+            self._observer.batch(rows, seconds)
 
 
 def _concatenate(requests: list[Arrays]) -> Arrays:

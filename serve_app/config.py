@@ -61,7 +61,9 @@ class GatewayConfig(_Config):
 class LimitsConfig(_Config):
     """What one request may be."""
 
-    max_body_bytes: PositiveInt = 1 << 20
+    max_body_bytes: PositiveInt = 8 << 20
+    body_timeout_seconds: PositiveFloat = 10.0
+    """How long a client may take to send its body."""
     max_rows: PositiveInt = 1024
 
 

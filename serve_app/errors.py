@@ -9,7 +9,9 @@ SlimserveError                     HTTP  reason (metric label)
 │   ├── UnknownVariantError        404   unknown_variant
 │   ├── UnknownPathError           404   unknown_path
 │   ├── MethodNotAllowedError      405   wrong_method
+│   ├── BodyTimeoutError           408   body_timeout
 │   ├── BodyTooLargeError          413   body_too_large
+│   ├── EncodedBodyError           415   encoded_body
 │   └── UnsupportedError           501   unsupported
 ├── ControlError
 │   ├── InvalidTableError          400   invalid_table
@@ -98,6 +100,20 @@ class BodyTooLargeError(RequestError):
 
     status = 413
     reason = "body_too_large"
+
+
+class BodyTimeoutError(RequestError):
+    """The body was not there within `limits.body_timeout_seconds`."""
+
+    status = 408
+    reason = "body_timeout"
+
+
+class EncodedBodyError(RequestError):
+    """The body is compressed."""
+
+    status = 415
+    reason = "encoded_body"
 
 
 class UnsupportedError(RequestError):

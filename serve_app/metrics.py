@@ -9,12 +9,15 @@ that one scrape sees the whole application and a restart never makes a counter g
 from __future__ import annotations
 
 import importlib.metadata
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric
+
+from serve_app.statistics import VariantStatistics
 
 SLO_SECONDS = 0.05
 SECONDS_BUCKETS = (
@@ -29,7 +32,8 @@ WHYS = ("pin", "weight", "random", "fallback")
 PHASES = ("decode", "queue", "infer", "encode")
 REJECTIONS = (
     "malformed", "invalid_input", "too_many_rows", "unknown_model", "unknown_variant",
-    "unknown_path", "wrong_method", "body_too_large", "unsupported", "queue_full", "not_ready",
+    "unknown_path", "wrong_method", "body_too_large", "body_timeout", "encoded_body",
+    "unsupported", "queue_full", "not_ready",
 )  # fmt: skip
 FALLBACKS = ("failed", "unavailable", "not_finite")
 SHADOW_DROPS = ("queue_full", "shed", "failed", "unavailable")
@@ -66,12 +70,14 @@ class ShadowMetrics:
 class BatchMetrics:
     """Observes the batches of one variant."""
 
-    def __init__(self, histogram: Histogram) -> None:
+    def __init__(self, histogram: Histogram, statistics: VariantStatistics) -> None:
         self._observe = histogram.observe
+        self._execute = statistics.execute
 
-    def batch(self, rows: int) -> None:
-        """A batch of `rows` rows was computed."""
+    def batch(self, rows: int, seconds: float) -> None:
+        """A batch of `rows` rows was computed in `seconds`."""
         self._observe(rows)
+        self._execute(rows, seconds)
 
 
 class Metrics:
@@ -79,6 +85,8 @@ class Metrics:
 
     def __init__(self, model: str, variants: Sequence[str], replica: str) -> None:
         self.replica = replica
+        self.statistics: dict[str, VariantStatistics] = defaultdict(VariantStatistics)
+        """By variant, from its first look-up on."""
         self._model = model
         self._registry = CollectorRegistry(auto_describe=False)
         self._define(tuple(variants))
@@ -96,7 +104,8 @@ class Metrics:
 
     def batches(self, variant: str) -> BatchMetrics:
         """Observer for the batches of a variant that is computed in this replica."""
-        return BatchMetrics(self._batch_rows.labels(self._model, variant))
+        histogram = self._batch_rows.labels(self._model, variant)
+        return BatchMetrics(histogram, self.statistics[variant])
 
     def families(self) -> Families:
         """All samples as plain data, each with the replica's label."""

@@ -23,6 +23,7 @@ from serve_app.errors import BackendUnavailableError, QueueFullError, VariantFai
 from serve_app.logs import join_serve_log
 from serve_app.metrics import Families, Metrics
 from serve_app.runners import Arrays, load_variant
+from serve_app.statistics import VariantStatistics
 
 _log = logging.getLogger("serve_app")
 
@@ -65,6 +66,10 @@ class ModelServer:
     async def metrics(self) -> tuple[str, Families]:
         """This replica's label and samples."""
         return self._metrics.replica, self._metrics.families()
+
+    async def statistics(self) -> tuple[str, dict[str, VariantStatistics]]:
+        """This replica's label and what it counted, by variant."""
+        return self._metrics.replica, dict(self._metrics.statistics)
 
 
 class DeploymentBackend:

@@ -15,6 +15,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from compression.store import Manifest, ModelDocument
 from serve_app.config import AppConfig
 from serve_app.errors import (
+    MalformedRequestError,
     MethodNotAllowedError,
     QueueFullError,
     RequestError,
@@ -22,32 +23,40 @@ from serve_app.errors import (
     UnknownModelError,
     UnknownPathError,
     UnknownVariantError,
-    UnsupportedError,
 )
+from serve_app.gateway.bodies import Bodies
 from serve_app.gateway.control import Control, check_token, explain_change
 from serve_app.gateway.discovery import Discovery
 from serve_app.gateway.http import (
     JSON,
+    OCTETS,
     DisconnectedError,
     Handler,
     Receive,
     Scope,
     Send,
+    check_encoding,
     header,
-    read_body,
     respond,
     respond_error,
     respond_json,
 )
+from serve_app.gateway.model_config import ModelConfigs
 from serve_app.gateway.predict import Answer, Predictor
+from serve_app.gateway.repository import Repository
 from serve_app.gateway.shadow import Shadows
+from serve_app.gateway.stats import Stats
 from serve_app.metrics import NO_VARIANT, GatewayMetrics, render
+from serve_app.protocol.binary import HEADER, parse_json_bytes
 from serve_app.protocol.codec import Codec, Decoded
 from serve_app.protocol.messages import ErrorResponse, encode
 from serve_app.routing.assignment import Assignment
 from serve_app.routing.table import check_variants, parse_change
 
 _log = logging.getLogger("serve_app")
+
+_FAILURES = ("error", "shed", "cancelled")
+"""Outcomes of a request that its variant did not answer."""
 
 
 @dataclass(frozen=True)
@@ -90,20 +99,28 @@ class GatewayApp:
         self._variant_header = {
             name: (b"x-slimserve-variant", name.encode()) for name in served.manifests
         }
-        self._discovery = Discovery(served.document, served.manifests, predictor)
+        self._bodies = Bodies(config.limits.max_body_bytes, config.limits.body_timeout_seconds)
+        document, manifests = served.document, served.manifests
+        self._protocol = (
+            Discovery(document, manifests, predictor),
+            ModelConfigs(config, document, manifests),
+            Stats(document.name, manifests, control),
+            Repository(config.store, document, manifests, predictor, self._bodies),
+        )
         self._routes = self._build_routes()
 
     def _build_routes(self) -> dict[str, dict[str, Handler]]:
         model = self._served.document.name
         base = f"/v2/models/{model}"
         routes: dict[str, dict[str, Handler]] = {
-            **self._discovery.routes(),
             "/metrics": {"GET": self._get_metrics},
             f"/admin/v1/models/{model}/routing": {
                 "GET": self._get_routing, "PUT": self._put_routing,
             },
             f"{base}/infer": {"POST": partial(self._infer, None)},
         }  # fmt: skip
+        for part in self._protocol:
+            routes |= part.routes()
         for name in self._served.manifests:
             routes[f"{base}/versions/{name}/infer"] = {"POST": partial(self._infer, name)}
         return routes
@@ -149,7 +166,8 @@ class GatewayApp:
                     f"version {parts[4]!r} of {model!r} is not served, expected one of "
                     f"{', '.join(self._variant_header)}"
                 )
-        if parts[:3] == ["admin", "v1", "models"] and len(parts) > 3 and parts[3] != model:
+        others = (["admin", "v1", "models"], ["v2", "repository", "models"])
+        if parts[:3] in others and len(parts) > 3 and parts[3] != model:
             return UnknownModelError(f"model {parts[3]!r} is not served, expected {model!r}")
         return UnknownPathError(f"path {path!r} is not served, see GET /")
 
@@ -183,7 +201,10 @@ class GatewayApp:
             metrics.in_flight.dec()
             counted = metrics.variant[who]
             counted.outcomes[outcome].inc()
-            counted.request_seconds.observe(time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            counted.request_seconds.observe(seconds)
+            if outcome in _FAILURES and who != NO_VARIANT:
+                metrics.statistics[who].fail(seconds)
 
     def _shadow(self, decoded: Decoded, assignment: Assignment, answer: Answer) -> None:
         variant = assignment.shadow_variant
@@ -195,18 +216,20 @@ class GatewayApp:
         self, pin: str | None, scope: Scope, receive: Receive
     ) -> tuple[Decoded, str | None]:
         key: str | None = None
+        json_bytes: int | None = None
         for name, value in scope["headers"]:
             if name == b"x-slimserve-variant" and pin is None:
                 pin = value.decode("latin-1")
             elif name == b"x-slimserve-routing-key":
                 key = value.decode("latin-1")
-            elif name == b"inference-header-content-length":
-                raise UnsupportedError(
-                    "binary tensor data is not supported, send JSON (tritonclient: "
-                    "binary_data=False for inputs and outputs)"
-                )
-        body = await read_body(scope, receive, self._config.limits.max_body_bytes)
-        return self._codec.decode(body, key), pin
+            elif name == HEADER:
+                json_bytes = parse_json_bytes(value)
+        body = await self._bodies.read(scope, receive)
+        try:
+            return self._codec.decode(body, key, json_bytes), pin
+        except MalformedRequestError:
+            check_encoding(scope)
+            raise
 
     async def _send(
         self,
@@ -226,19 +249,42 @@ class GatewayApp:
         }
         if answer.failed is not None:
             parameters["failed_variant"] = answer.failed
-        body = self._codec.encode(
-            answer.computed.outputs, decoded.outputs, answer.variant, parameters, decoded.id
-        )
         version = (b"x-slimserve-table-version", b"%d" % table.version)
+        headers = [JSON, self._variant_header[answer.variant], version]
+        computed = answer.computed
+        if decoded.binary:
+            body, json_bytes = self._codec.encode_mixed(
+                computed.outputs, decoded.outputs, decoded.binary, answer.variant, parameters,
+                decoded.id,
+            )  # fmt: skip
+            headers[0] = OCTETS
+            headers.append((HEADER, b"%d" % json_bytes))
+        else:
+            body = self._codec.encode(
+                computed.outputs, decoded.outputs, answer.variant, parameters, decoded.id
+            )
         # Counted before it is sent: who has the answer and then reads /metrics finds it there.
+        self._count(decoded, answer, phases, encoding)
+        await respond(send, 200, body, headers)
+
+    def _count(self, decoded: Decoded, answer: Answer, phases: _Phases, encoding: float) -> None:
         counted = self._metrics.variant[answer.variant]
-        counted.phases["decode"].observe(phases.decoded - phases.started)
-        counted.phases["queue"].observe(answer.computed.queue_seconds)
-        counted.phases["infer"].observe(answer.computed.infer_seconds)
-        counted.phases["encode"].observe(time.perf_counter() - encoding)
+        computed, now = answer.computed, time.perf_counter()
+        decode_seconds, encode_seconds = phases.decoded - phases.started, now - encoding
+        queue_seconds, infer_seconds = computed.queue_seconds, computed.infer_seconds
+        counted.phases["decode"].observe(decode_seconds)
+        counted.phases["queue"].observe(queue_seconds)
+        counted.phases["infer"].observe(infer_seconds)
+        counted.phases["encode"].observe(encode_seconds)
         counted.whys[answer.why].inc()
         counted.rows.inc(decoded.rows)
-        await respond(send, 200, body, (JSON, self._variant_header[answer.variant], version))
+        statistics, seconds = self._metrics.statistics, now - phases.started
+        statistics[answer.variant].answer(
+            seconds, decode_seconds, queue_seconds, infer_seconds, encode_seconds
+        )
+        if answer.failed is not None:
+            # Until the champion was asked.
+            statistics[answer.failed].fail(seconds - queue_seconds - infer_seconds)
 
     async def _get_metrics(self, scope: Scope, receive: Receive, send: Send) -> None:
         text = render(await self._control.gather_metrics())
@@ -250,7 +296,7 @@ class GatewayApp:
     async def _put_routing(self, scope: Scope, receive: Receive, send: Send) -> None:
         variable = self._config.admin_token_env
         check_token(self._admin_token, variable, header(scope, b"authorization"))
-        body = await read_body(scope, receive, self._config.limits.max_body_bytes)
+        body = await self._bodies.read(scope, receive)
         change = parse_change(body, self._served.document.name)
         draft = change.draft()
         check_variants(draft, self._served.manifests.keys(), self._served.weightable)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from serve_app.errors import (
@@ -12,6 +13,7 @@ from serve_app.errors import (
     UnauthenticatedError,
 )
 from serve_app.metrics import Families
+from serve_app.statistics import VariantStatistics
 
 Changed = dict[str, Any]
 """The controller's reply to a change: {"outcome": "changed" | "stale" | "unconfirmed", …}"""
@@ -26,6 +28,10 @@ class Control(Protocol):
 
     async def gather_metrics(self) -> list[Families]:
         """Samples of every replica there is, this one included."""
+        ...
+
+    async def gather_statistics(self) -> list[Mapping[str, VariantStatistics]]:
+        """Statistics by variant of every replica there is, this one included."""
         ...
 
 

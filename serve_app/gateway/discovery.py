@@ -12,6 +12,9 @@ from serve_app.errors import BackendUnavailableError, NotReadyError
 from serve_app.gateway.http import Handler, Receive, Scope, Send, respond, respond_json
 from serve_app.gateway.predict import Predictor
 
+EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository", "statistics")
+"""Of the protocol, as Triton's clients know them by name."""
+
 PLATFORMS = {"onnxruntime": "onnxruntime_onnx", "torch": "pytorch_export"}
 
 
@@ -62,7 +65,9 @@ class Discovery:
         )
 
     async def _server(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await respond_json(send, {"name": "slimserve", "version": self._version, "extensions": []})
+        await respond_json(
+            send, {"name": "slimserve", "version": self._version, "extensions": EXTENSIONS}
+        )
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
         await respond(send, 200, b'{"live":true}')

@@ -10,8 +10,10 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
 from serve_app.errors import (
+    BodyTimeoutError,
     BodyTooLargeError,
     ControlError,
+    EncodedBodyError,
     MethodNotAllowedError,
     QueueFullError,
     RequestError,
@@ -30,6 +32,7 @@ Header = tuple[bytes, bytes]
 Handler = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 JSON: Header = (b"content-type", b"application/json")
+OCTETS: Header = (b"content-type", b"application/octet-stream")
 RETRY_AFTER_SECONDS = b"1"
 
 
@@ -83,6 +86,17 @@ def _too_large(given: str, limit_bytes: int) -> BodyTooLargeError:
     return BodyTooLargeError(f"body: expected at most {limit_bytes} bytes, given {given}")
 
 
+def check_encoding(scope: Scope) -> None:
+    """To be called with a body that makes no sense: it may be compressed.
+
+    Raises:
+        EncodedBodyError: it is.
+    """
+    encoding = header(scope, b"content-encoding")
+    if encoding not in (None, b"identity"):
+        raise EncodedBodyError(f"content-encoding: expected none, given {encoding[:40]!r}")
+
+
 async def respond(
     send: Send, status: int, body: bytes, headers: Iterable[Header] = (JSON,)
 ) -> None:
@@ -110,6 +124,10 @@ async def respond_error(send: Send, error: SlimserveError) -> None:
         headers.append((b"allow", error.allow.encode()))
     if isinstance(error, QueueFullError):
         headers.append((b"retry-after", RETRY_AFTER_SECONDS))
+    if isinstance(error, BodyTimeoutError):
+        headers.append((b"connection", b"close"))
+    if isinstance(error, EncodedBodyError):
+        headers.append((b"accept-encoding", b"identity"))
     if isinstance(error, UnauthenticatedError):
         headers.append((b"www-authenticate", b"Bearer"))
     if isinstance(error, StaleTableError):

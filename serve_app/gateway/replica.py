@@ -29,6 +29,7 @@ from serve_app.metrics import Families, GatewayMetrics
 from serve_app.routing.assignment import Assignment
 from serve_app.routing.table import RoutingTable, check_variants
 from serve_app.runners import load_variant
+from serve_app.statistics import VariantStatistics
 
 _log = logging.getLogger("serve_app")
 
@@ -61,27 +62,33 @@ class RayControl:
 
     async def gather_metrics(self) -> list[Families]:
         """See `Control.gather_metrics`. Replicas that do not answer in time are left out."""
-        siblings = serve.get_deployment_handle(GATEWAY, self._application)
-        asked = [self._ask(siblings, "metrics"), *(
-            self._ask(handle, "metrics") for handle in self._models.values()
-        )]  # fmt: skip
-        gathered = [self._metrics.families()]
-        for replies in await asyncio.gather(*asked):
-            gathered += [families for replica, families in replies if replica != self.replica]
-        return gathered
+        return await self._gather("metrics", self._metrics.families())
+
+    async def gather_statistics(self) -> list[Mapping[str, VariantStatistics]]:
+        """See `Control.gather_statistics`. Replicas that do not answer in time are left out."""
+        return await self._gather("statistics", self._metrics.statistics)
 
     @property
     def replica(self) -> str:
         """This gateway's label."""
         return self._metrics.replica
 
-    async def _ask(self, handle: DeploymentHandle[Any], method: str) -> list[tuple[str, Families]]:
+    async def _gather(self, method: str, own: Any) -> list[Any]:
+        """What `method` of every replica says besides its label; this one's is `own`."""
+        siblings = serve.get_deployment_handle(GATEWAY, self._application)
+        handles = (siblings, *self._models.values())
+        gathered = [own]
+        for replies in await asyncio.gather(*(self._ask(handle, method) for handle in handles)):
+            gathered += [value for replica, value in replies if replica != self.replica]
+        return gathered
+
+    async def _ask(self, handle: DeploymentHandle[Any], method: str) -> list[tuple[str, Any]]:
         try:
             replies = await handle.broadcast(method).results_async(
                 timeout_s=_GATHER_SECONDS, return_exceptions=True
             )
         except _UNREACHABLE as error:
-            _log.warning("metrics of %s are missing: %s", handle.deployment_name, error)
+            _log.warning("%s of %s are missing: %s", method, handle.deployment_name, error)
             return []
         return [reply for reply in replies if not isinstance(reply, BaseException)]
 
@@ -134,6 +141,10 @@ class Gateway:
     async def metrics(self) -> tuple[str, Families]:
         """This replica's label and samples."""
         return self._metrics.replica, self._metrics.families()
+
+    async def statistics(self) -> tuple[str, dict[str, VariantStatistics]]:
+        """This replica's label and what it counted, by variant."""
+        return self._metrics.replica, dict(self._metrics.statistics)
 
     async def _backends(
         self, config: AppConfig, models: dict[str, DeploymentHandle[Any]]

@@ -41,7 +41,7 @@ class Observer:
     def __init__(self) -> None:
         self.rows: list[int] = []
 
-    def batch(self, rows: int) -> None:
+    def batch(self, rows: int, seconds: float) -> None:
         self.rows.append(rows)
 
 

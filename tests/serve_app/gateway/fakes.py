@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from serve_app.metrics import Families, GatewayMetrics, render
 from serve_app.routing.assignment import Assignment
 from serve_app.routing.table import RoutingTable
 from serve_app.runners import Arrays
+from serve_app.statistics import VariantStatistics
 from tests.support.store import CHAMPION, MODEL, make_document, make_manifest
 
 TOKEN = "secret"
@@ -64,6 +66,9 @@ class FakeControl:
 
     async def gather_metrics(self) -> list[Families]:
         return [self._metrics.families()]
+
+    async def gather_statistics(self) -> list[Mapping[str, VariantStatistics]]:
+        return [self._metrics.statistics]
 
 
 class Gateway:

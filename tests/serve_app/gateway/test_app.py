@@ -155,7 +155,8 @@ async def test_without_a_table_it_is_not_ready() -> None:
         (b"x" * 4097, {}, 413, "body_too_large"),
         ([b"x" * 3000, b"x" * 3000, b"x" * 3000], {}, 413, "body_too_large"),
         (b"", {"content_length": "4097"}, 413, "body_too_large"),
-        (b"", {"inference_header_content_length": "10"}, 501, "unsupported"),
+        (b"", {"inference_header_content_length": "10"}, 400, "malformed"),
+        (b"\x1f\x8b", {"content_encoding": "gzip"}, 415, "encoded_body"),
     ],
 )
 async def test_bad_requests_are_refused_and_counted(
@@ -183,7 +184,9 @@ async def test_a_body_may_come_in_chunks(gateway: Gateway) -> None:
         ("GET", "/v2/models/other", 404, "model 'other' is not served, expected 'fraud'"),
         ("GET", "/v2/models/fraud/versions/x", 404, "version 'x' of 'fraud' is not served"),
         ("POST", "/v2/models/fraud/versions/x/infer", 404, "expected one of original, close"),
-        ("GET", "/v2/models/fraud/config", 404, "is not served, see GET /"),
+        ("GET", "/v2/models/fraud/weather", 404, "is not served, see GET /"),
+        ("POST", "/v2/repository/models/other/load", 404, "model 'other' is not served"),
+        ("GET", "/v2/repository/index", 405, "expected POST, given GET"),
         ("GET", "/admin/v1/models/other/routing", 404, "model 'other'"),
         ("GET", INFER, 405, "expected POST, given GET"),
         ("DELETE", ROUTING, 405, "expected GET, PUT, given DELETE"),
@@ -205,7 +208,9 @@ async def test_health_metadata_and_index(gateway: Gateway) -> None:
         assert answer.status == 200
         return answer.json()
 
-    assert (await get("/v2"))["extensions"] == []
+    assert (await get("/v2"))["extensions"] == [
+        "binary_tensor_data", "model_configuration", "model_repository", "statistics",
+    ]  # fmt: skip
     assert await get("/v2/health/ready") == {"ready": True}
     model = await get("/v2/models/fraud")
     assert model["versions"] == ["original", "close", "poor"]
