@@ -125,6 +125,7 @@ class Repository:
 
 def _manifests(uri: str, model: str) -> dict[str, Manifest]:
     store = ModelStore(uri)
+    store.model(model)  # a store that is gone has no variants, either
     return {name: store.manifest(model, name) for name in store.variants(model)}
 
 

@@ -74,9 +74,14 @@ class FakeControl:
 class Gateway:
     """A gateway over fakes. Call `start()` to let its shadows work."""
 
-    def __init__(self, token: str | None = TOKEN, shadow: ShadowConfig | None = None) -> None:
+    def __init__(
+        self,
+        token: str | None = TOKEN,
+        shadow: ShadowConfig | None = None,
+        store: str = "nowhere",
+    ) -> None:
         config = AppConfig(
-            store="nowhere",
+            store=store,
             model=MODEL,
             limits=LimitsConfig(max_rows=8, max_body_bytes=4096),
             shadow=shadow or ShadowConfig(),
@@ -87,11 +92,11 @@ class Gateway:
         thresholds = dict.fromkeys(VARIANTS, 0.5)
         self.shadows = Shadows(self.backends, thresholds, "score", self.metrics, config.shadow)
         self.control = FakeControl(self.metrics)
-        manifests = {
+        self.manifests = {
             name: make_manifest(name, b"", [], verdict="failed" if name == "poor" else "passed")
             for name in VARIANTS
         }
-        served = Served(make_document(), manifests, frozenset({CHAMPION, "close"}))
+        served = Served(make_document(), self.manifests, frozenset({CHAMPION, "close"}))
         self.app = GatewayApp(
             config, served, self.predictor, self.shadows, self.metrics, self.control, token
         )
