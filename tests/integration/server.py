@@ -28,6 +28,9 @@ START_SECONDS = 120.0
 STOP_SECONDS = 30.0
 GATEWAYS = 2
 SLOW_QUEUE_ROWS = 2
+MAX_BODY_BYTES = 1 << 20
+MAX_ROWS = 1024
+BODY_TIMEOUT_SECONDS = 1.0
 PROGRAM_TIMEOUT_SECONDS = 0.5
 """Ray Serve lets a call wait for a killed replica's successor; this is less than one needs."""
 
@@ -162,7 +165,11 @@ def config(store: str) -> dict[str, Any]:
                     "store": store,
                     "model": MODEL,
                     "gateway": {"num_replicas": GATEWAYS, "num_cpus": 0.1},
-                    "limits": {"max_body_bytes": 65536, "max_rows": 64},
+                    "limits": {
+                        "max_body_bytes": MAX_BODY_BYTES,
+                        "max_rows": MAX_ROWS,
+                        "body_timeout_seconds": BODY_TIMEOUT_SECONDS,
+                    },
                     "variants": [
                         *variants,
                         {"name": "slow", "max_batch_rows": 1, "max_queued_rows": SLOW_QUEUE_ROWS},

@@ -207,15 +207,18 @@ def test_a_form_is_true_or_false(asked: dict[str, Any]) -> None:
         CODEC.decode(body)
 
 
+FINITE: dict[str, Any] = {"allow_nan": False, "allow_infinity": False}
+ELEMENTS: dict[str, Any] = {
+    "FP16": st.floats(width=16, **FINITE),
+    "FP32": st.floats(width=32, **FINITE),
+    "FP64": st.floats(width=64, **FINITE),
+    "BYTES": st.text(st.characters(exclude_categories=["Cs"]), max_size=5),
+}
+
+
 def values(datatype: str, rows: int) -> st.SearchStrategy[npt.NDArray[Any]]:
     """Arrays of `rows` rows of two."""
-    elements: Any = None
-    if datatype.startswith("FP"):
-        width = int(datatype[2:])
-        elements = st.floats(allow_nan=False, allow_infinity=False, width=width)  # type: ignore[call-overload]
-    elif datatype == "BYTES":
-        elements = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
-    return arrays.arrays(np.dtype(DTYPES[datatype]), (rows, 2), elements=elements)
+    return arrays.arrays(np.dtype(DTYPES[datatype]), (rows, 2), elements=ELEMENTS.get(datatype))
 
 
 @st.composite
