@@ -5,6 +5,7 @@
 
 PROFILE ?= demo
 PORT ?= 8000
+GRPC_PORT ?= 9000
 OUT ?= out/$(PROFILE)
 VENV ?= .venv
 BASE_PYTHON ?= python3
@@ -14,11 +15,12 @@ INSTALLED := $(VENV)/.installed
 LOADTEST_PROFILE_demo := quick
 LOADTEST_PROFILE_full := full
 LOADTEST_PROFILE := $(LOADTEST_PROFILE_$(PROFILE))
+PROTOS := serve_app/protocol/inference/messages.proto serve_app/protocol/inference/service.proto
 SERVE := $(PYTHON) -m serve_app up --store $(OUT)/store --model fraud --port $(PORT) \
-	--state-dir $(OUT)/state
+	--grpc-port $(GRPC_PORT) --state-dir $(OUT)/state
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo compress compare serve original test lint format types check \
+.PHONY: help install demo compress compare serve original test lint format types stubs check \
 	bench-compression bench-distillation bench-quantisation bench-published \
 	bench-serving edge-check clean
 
@@ -63,6 +65,10 @@ format: $(INSTALLED)  ## ruff: rewrite
 
 types: $(INSTALLED)  ## mypy --strict
 	$(PYTHON) -m mypy
+
+stubs: $(INSTALLED)  ## generate the gRPC stubs from their .proto files
+	$(PYTHON) -m grpc_tools.protoc -I . --python_out=. --pyi_out=. $(PROTOS)
+	$(PYTHON) -m grpc_tools.protoc -I . --grpc_python_out=. serve_app/protocol/inference/service.proto
 
 check: lint types test  ## what CI runs
 

@@ -19,6 +19,9 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--store", help="model store, folder or URI (default: the config's)")
     up.add_argument("--model", help="model in the store (default: the config's)")
     up.add_argument("--port", type=int, help="HTTP port (default: the config's, or 8000)")
+    up.add_argument(
+        "--grpc-port", type=int, help="gRPC port, 0: no gRPC (default: the config's, or none)"
+    )
     up.add_argument("--ready-file", type=Path, help="JSON file to write once requests are answered")
     up.add_argument("--state-dir", help="where routing tables are kept (default: the config's)")
     up.add_argument(
@@ -41,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         store=arguments.store,
         model=arguments.model,
         port=arguments.port,
+        grpc_port=arguments.grpc_port,
         ready_file=arguments.ready_file,
         state_dir=arguments.state_dir,
         dashboard=arguments.dashboard,

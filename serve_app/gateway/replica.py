@@ -22,6 +22,8 @@ from serve_app.controller import GATEWAY
 from serve_app.errors import InvalidTableError, NotConfirmedError
 from serve_app.gateway.app import GatewayApp, Served
 from serve_app.gateway.control import Changed
+from serve_app.gateway.grpc import GrpcDoor, GrpcMethods
+from serve_app.gateway.inference import Inference
 from serve_app.gateway.predict import Predictor
 from serve_app.gateway.shadow import Shadows
 from serve_app.logs import join_serve_log
@@ -94,8 +96,8 @@ class RayControl:
 
 
 @serve.ingress()
-class Gateway:
-    """Speaks HTTP for one model; serves the inline variants itself."""
+class Gateway(GrpcMethods):
+    """Speaks HTTP and gRPC for one model; serves the inline variants itself."""
 
     async def __init__(  # type: ignore[misc]  # Ray's actors may have one
         self,
@@ -119,6 +121,10 @@ class Gateway:
         token = os.environ.get(config.admin_token_env)
         self._app = GatewayApp(
             config, served, self._predictor, shadows, self._metrics, control, token
+        )
+        inference = Inference(self._predictor, shadows, self._metrics)
+        self._door = GrpcDoor(
+            document, manifests, config.limits, self._predictor, inference, self._metrics
         )
         await self._first_table()
         shadows.start()

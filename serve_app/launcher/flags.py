@@ -22,6 +22,8 @@ FLAGS: Mapping[str, str] = {
     # and a change of the routing table is a compare-and-swap. Once, for it may be what killed it.
     "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
     "RAY_SERVE_HAPROXY_RETRIES": "1",
+    # A gRPC message of 2 GB would be read before the gateway could refuse it.
+    "RAY_SERVE_GRPC_MAX_MESSAGE_SIZE": str(64 << 20),
     "RAY_USAGE_STATS_ENABLED": "0",
     # Leaves CUDA_VISIBLE_DEVICES of replicas without a GPU empty, as we rely on, and says so once.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",

@@ -66,6 +66,7 @@ def print_report(
     manifests: Mapping[str, Manifest],
     table: Mapping[str, Any],
     url: str,
+    grpc: str | None,
     request: Path,
     token: str,
     new_token: bool,
@@ -75,6 +76,8 @@ def print_report(
     console.print(_variants(config, manifests, table))
     console.print(f"infer     {url}/v2/models/{model}/infer")
     console.print(f"pin       {url}/v2/models/{model}/versions/VARIANT/infer")
+    if grpc is not None:
+        console.print(f"gRPC      {grpc} (inference.GRPCInferenceService)")
     console.print(f"routing   {url}/admin/v1/models/{model}/routing (version {table['version']})")
     console.print(f"metrics   {url}/metrics")
     console.print(f"tables    kept in {config.state_dir}", soft_wrap=True)

@@ -15,6 +15,7 @@ from typing import Any
 from serve_app.errors import SelfCheckError, StartFailedError
 from serve_app.launcher.flags import haproxy_side_ports, set_flags
 from serve_app.launcher.ports import free_port
+from serve_app.launcher.settings import SERVICER
 
 READY_SECONDS = 120.0
 _POLL_SECONDS = 0.05
@@ -56,8 +57,10 @@ def ray_session(*, dashboard: bool, verbose: bool) -> Iterator[None]:
             ray.shutdown()
 
 
-def run_application(application: Any, name: str, port: int, ready_seconds: float) -> None:
-    """Deploy a built application and return once it answers.
+def run_application(
+    application: Any, name: str, port: int, grpc_port: int | None, ready_seconds: float
+) -> None:
+    """Deploy a built application and return once it answers. `grpc_port` None: no gRPC.
 
     Raises:
         SelfCheckError: a variant does not reproduce its recorded scores.
@@ -70,7 +73,9 @@ def run_application(application: Any, name: str, port: int, ready_seconds: float
     from ray.serve.api import _run
 
     try:
-        serve.start(http_options={"host": "0.0.0.0", "port": port})
+        serve.start(
+            http_options={"host": "0.0.0.0", "port": port}, grpc_options=_grpc_options(grpc_port)
+        )
         # Not serve.run(): it waits without an end, and hides why a replica fails.
         _run(application, _blocking=False, name=name, route_prefix="/")
     except Exception as error:
@@ -86,6 +91,12 @@ def run_application(application: Any, name: str, port: int, ready_seconds: float
                 f"{_pending(name)}; logs are in /tmp/ray/session_latest/logs/serve"
             )
         time.sleep(_POLL_SECONDS)
+
+
+def _grpc_options(port: int | None) -> dict[str, Any] | None:
+    if port is None:
+        return None
+    return {"port": port, "grpc_servicer_functions": [SERVICER]}
 
 
 def is_ready(port: int) -> bool:

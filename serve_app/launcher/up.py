@@ -30,6 +30,7 @@ class Options:
     store: str | None = None
     model: str | None = None
     port: int | None = None
+    grpc_port: int | None = None
     ready_file: Path | None = None
     state_dir: str | None = None
     dashboard: bool = False
@@ -45,14 +46,17 @@ def up(options: Options) -> None:
     # In a log there is no terminal's width to keep to.
     console = Console() if sys.stdout.isatty() else Console(width=120)
     settings = read_settings(
-        options.config, options.store, options.model, options.port, options.state_dir
-    )
+        options.config, options.store, options.model, options.port, options.state_dir,
+        options.grpc_port,
+    )  # fmt: skip
     set_flags({})
     # Only now: importing the application imports Ray, which reads the flags.
     from serve_app.application import app, make_plan
 
     plan = make_plan(settings.config)
     check_port(settings.port)
+    if settings.grpc_port is not None:
+        check_port(settings.grpc_port, option="--grpc-port")
     token, new_token = _token(settings)
     with (
         _StopSignal() as stopped,
@@ -60,19 +64,23 @@ def up(options: Options) -> None:
     ):
         stopped.again()
         console.print(f"Starting {plan.config.model} on port {settings.port} …")
-        run_application(app(plan.config), settings.application, settings.port, READY_SECONDS)
+        run_application(
+            app(plan.config), settings.application, settings.port, settings.grpc_port,
+            READY_SECONDS,
+        )  # fmt: skip
         url = f"http://localhost:{settings.port}"
+        grpc = None if settings.grpc_port is None else f"localhost:{settings.grpc_port}"
         request = report.write_request(plan.config, plan.served.document)
         report.print_report(
             console, config=plan.config, manifests=plan.served.manifests,
-            table=_table(url, plan.config.model), url=url, request=request, token=token,
-            new_token=new_token,
+            table=_table(url, plan.config.model), url=url, grpc=grpc, request=request,
+            token=token, new_token=new_token,
         )  # fmt: skip
         stopped.again()
         if options.ready_file is not None:
             report.write_ready_file(
                 options.ready_file,
-                {"url": url, "model": plan.config.model, "pid": os.getpid(),
+                {"url": url, "grpc": grpc, "model": plan.config.model, "pid": os.getpid(),
                  "request": str(request), "admin_token": token},
             )  # fmt: skip
         stopped.wait()

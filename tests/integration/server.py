@@ -75,6 +75,7 @@ class Server:
     """A running application."""
 
     port: int
+    grpc_port: int
     token: str
     pid: int
     state_dir: Path
@@ -196,11 +197,11 @@ def running(folder: Path, store: str) -> Iterator[Server]:
     """Start the application, and on the way out stop it and see that no process is left."""
     path, ready, log = folder / "serve.yaml", folder / "ready.json", folder / "up.log"
     path.write_text(yaml.safe_dump(config(store)))
-    state, port = folder / "state", free_port()
+    state, port, grpc_port = folder / "state", free_port(), free_port()
     environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
     command = launcher(
-        "--config", str(path), "--port", str(port), "--ready-file", str(ready),
-        "--state-dir", str(state),
+        "--config", str(path), "--port", str(port), "--grpc-port", str(grpc_port),
+        "--ready-file", str(ready), "--state-dir", str(state),
     )  # fmt: skip
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -213,7 +214,7 @@ def running(folder: Path, store: str) -> Iterator[Server]:
             assert time.monotonic() < deadline, f"not ready:\n{log.read_text()}"
             time.sleep(0.05)
         document = json.loads(ready.read_text())
-        yield Server(port, document["admin_token"], process.pid, state)
+        yield Server(port, grpc_port, document["admin_token"], process.pid, state)
     finally:
         _stop(process, log)
 
