@@ -58,6 +58,7 @@ CODES: Mapping[int, StatusCode] = {
     409: StatusCode.ABORTED,
     # Not RESOURCE_EXHAUSTED, which clients take for "later": it will be as long then.
     413: StatusCode.INVALID_ARGUMENT,
+    415: StatusCode.INVALID_ARGUMENT,
     429: StatusCode.RESOURCE_EXHAUSTED,
     499: StatusCode.CANCELLED,
     500: StatusCode.INTERNAL,
