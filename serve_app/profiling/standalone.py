@@ -1,0 +1,73 @@
+"""The gateway's application without Ray: one process, its variants inline, a table of its own.
+
+    SLIMSERVE_STORE=out/demo/store SLIMSERVE_MODEL=fraud SLIMSERVE_VARIANT=distilled-int8 \\
+        uvicorn --factory serve_app.profiling.standalone:from_environment
+
+It is the application that a replica runs, for taking its time apart: what Ray and HAProxy add is
+the difference to the served one. Nothing can be changed in it, and it is nothing to serve with.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from compression.store import ModelStore
+from serve_app.backends.base import Backend
+from serve_app.backends.inline import InlineBackend
+from serve_app.config import AppConfig, VariantConfig
+from serve_app.errors import NotConfirmedError
+from serve_app.gateway.app import GatewayApp, Served
+from serve_app.gateway.control import Changed
+from serve_app.gateway.predict import Predictor
+from serve_app.gateway.shadow import Shadows
+from serve_app.metrics import Families, GatewayMetrics
+from serve_app.routing.assignment import Assignment
+from serve_app.routing.table import RoutingTable
+from serve_app.runners import load_variant
+
+
+class Alone:
+    """`Control` of a gateway that has nobody else."""
+
+    def __init__(self, metrics: GatewayMetrics) -> None:
+        self._metrics = metrics
+
+    async def change_table(self, draft: dict[str, Any], replaces: int) -> Changed:
+        """See `Control.change_table`: there is no controller to keep it."""
+        raise NotConfirmedError("a gateway on its own keeps its table")
+
+    async def gather_metrics(self) -> list[Families]:
+        """See `Control.gather_metrics`."""
+        return [self._metrics.families()]
+
+
+def build(store_uri: str, model: str, variant: str) -> GatewayApp:
+    """The application with one variant, which is its champion and gets all traffic.
+
+    Raises:
+        StoreError, SelfCheckError: as the server would.
+    """
+    store = ModelStore(store_uri)
+    config = AppConfig(store=store_uri, model=model, variants=(VariantConfig(name=variant),))
+    document = store.model(model).model_copy(update={"champion": variant})
+    manifests = {variant: store.load(model, variant).manifest}
+    metrics = GatewayMetrics(model, (variant,), "alone")
+    loaded = load_variant(store, model, variant, config.variants[0].intra_op_threads)
+    observer = metrics.batches(variant)
+    backends: dict[str, Backend] = {variant: InlineBackend(loaded, config.variants[0], observer)}
+    output = document.decision.output
+    predictor = Predictor(backends, variant, output, metrics)
+    table = RoutingTable(model=model, version=1, weights={variant: 1.0})
+    predictor.use(Assignment(table, variant))
+    thresholds = {variant: manifests[variant].decision_threshold}
+    shadows = Shadows(backends, thresholds, output, metrics, config.shadow)
+    served = Served(document, manifests, frozenset({variant}))
+    return GatewayApp(config, served, predictor, shadows, metrics, Alone(metrics), None)
+
+
+def from_environment() -> GatewayApp:
+    """Application factory for uvicorn; what is served stands in three variables."""
+    names = ("SLIMSERVE_STORE", "SLIMSERVE_MODEL", "SLIMSERVE_VARIANT")
+    store, model, variant = (os.environ[name] for name in names)
+    return build(store, model, variant)
