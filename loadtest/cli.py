@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from loadtest import compare as comparing
 from loadtest import openloop, saturate
 from loadtest.arrivals import ARRIVALS
-from loadtest.bench import benchmark
+from loadtest.bench import benchmark, layers
 from loadtest.bench.options import QUICK, QUICK_OVERLOAD, BenchOptions, OverloadOptions
 from loadtest.console import ERRORS, OUT, table
 from loadtest.errors import InvalidRunError, LoadTestError, OptionError
@@ -42,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
     _add_bench_serving(
         commands.add_parser("bench-serving", help="slimserve beside other ways to serve a file")
     )
+    _add_profile(commands.add_parser("profile", help="what a request's time is spent on"))
     return top
 
 
@@ -118,6 +119,33 @@ def _add_bench_serving(command: argparse.ArgumentParser) -> None:
     command.add_argument("--deadline-seconds", type=float, default=overload.deadline_seconds)
     command.add_argument("--quick", action="store_true", help="two rounds of seconds; to try it")
     command.set_defaults(action=_bench_serving)
+
+
+def _add_profile(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--store", type=Path, default=Path(_DEFAULT_STORE), help="local folder")
+    command.add_argument("--model", default="fraud")
+    command.add_argument("--variant", default="distilled-int8", help="an ONNX variant")
+    command.add_argument("--out", type=Path, default=Path("out/profile"))
+    command.add_argument("--port", type=int, default=8000, help="and the one after it")
+    command.add_argument("--connections", type=int, default=16, help="for requests per second")
+    command.add_argument("--rounds", type=int, default=5)
+    command.add_argument("--duration", type=float, default=3.0, help="seconds each")
+    command.set_defaults(action=_profile)
+
+
+def _profile(options: argparse.Namespace) -> None:
+    layers.profile(
+        BenchOptions(
+            store=options.store,
+            model=options.model,
+            variant=options.variant,
+            out=options.out,
+            port=options.port,
+            connections=(options.connections,),
+            rounds=options.rounds,
+            seconds=options.duration,
+        )
+    )
 
 
 def _bench_serving(options: argparse.Namespace) -> None:

@@ -259,3 +259,25 @@ def serving_flags(url: str) -> dict[str, str]:
             continue
         flags.update({k: v for k, v in environment.items() if k.startswith(_FLAG_PREFIXES)})
     return dict(sorted(flags.items()))
+
+
+def replica_ports(port: int) -> list[int]:
+    """TCP ports that the replicas behind a proxy's port of this machine listen at themselves."""
+    replicas = {
+        process.pid
+        for process in _families(_ray_nodes(listeners(port)))
+        if role_of(_title(process)) == "replica"
+    }
+    try:
+        found = psutil.net_connections(kind="tcp")
+    except psutil.AccessDenied:
+        return []
+    return sorted(
+        {
+            connection.laddr.port
+            for connection in found
+            if connection.status == psutil.CONN_LISTEN
+            and connection.laddr
+            and connection.pid in replicas
+        }
+    )

@@ -57,7 +57,7 @@ def test_baselines_are_measured_in_turn_and_judged(
     out = tmp_path / "out"
     code = main([
         "bench-serving", "--store", str(tiny_store), "--model", MODEL, "--variant", "close",
-        "--out", str(out), "--port", str(_free_port()), "--rounds", "1", "--duration", "1",
+        "--out", str(out), "--port", str(_free_port()), "--quick", "--rounds", "1",
         "--connections", "1", "4", "--only", "bare-asgi", "fastapi-by-hand", "ort-loop",
         "--overload-runs", "0",
     ])  # fmt: skip
