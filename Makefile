@@ -22,7 +22,7 @@ SERVE := $(PYTHON) -m serve_app up --store $(OUT)/store --model fraud --port $(P
 .DEFAULT_GOAL := help
 .PHONY: help install demo compress compare serve original test lint format types stubs check \
 	bench-compression bench-distillation bench-quantisation bench-published \
-	bench-serving edge-check clean
+	bench-serving profile edge-check clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | sort | expand -t 20
@@ -89,8 +89,13 @@ bench-quantisation: $(INSTALLED)  ## every way to quantise the original (resumes
 bench-published: $(INSTALLED)  ## the fraud data's baselines beside the published figures (minutes)
 	$(PYTHON) -m compression published --out out/bench-published
 
-bench-serving: $(INSTALLED)  ## the same int8 file here and behind Ray Serve's tutorial way
+bench-serving: $(INSTALLED)  ## the same int8 file here and behind four other ways (half an hour)
+	@test -e out/demo/store/fraud/model.json || $(MAKE) --no-print-directory compress PROFILE=demo
 	$(PYTHON) -m loadtest bench-serving --store out/demo/store --out out/bench-serving
+
+profile: $(INSTALLED)  ## what each microsecond of a request is spent on (five minutes)
+	@test -e out/demo/store/fraud/model.json || $(MAKE) --no-print-directory compress PROFILE=demo
+	$(PYTHON) -m loadtest profile --store out/demo/store --out out/profile
 
 edge-check: $(INSTALLED)  ## the distilled variants in onnxruntime-web against the server (needs Node)
 	@test -e $(OUT)/store/fraud/model.json || $(MAKE) --no-print-directory compress

@@ -23,7 +23,7 @@ class Rule(NamedTuple):
 
 RULES = (
     Rule("serve_app.runners", "", "model"),
-    Rule("prometheus_client", "", "metrics"),
+    Rule("serve_app.instruments", "", "metrics"),
     Rule("serve_app.metrics", "", "metrics"),
     Rule("serve_app.statistics", "", "metrics"),
     Rule("serve_app.batching", "", "batch"),
