@@ -16,7 +16,7 @@ from typing import Any
 from rich.console import Console
 
 from serve_app.launcher import report
-from serve_app.launcher.flags import set_flags
+from serve_app.launcher.flags import haproxy_shedding, set_flags
 from serve_app.launcher.ports import check_port
 from serve_app.launcher.session import READY_SECONDS, ray_session, run_application
 from serve_app.launcher.settings import Settings, read_settings
@@ -54,6 +54,8 @@ def up(options: Options) -> None:
     from serve_app.application import app, make_plan
 
     plan = make_plan(settings.config)
+    gateway = plan.config.gateway
+    set_flags(haproxy_shedding(gateway.max_ongoing_requests * gateway.num_replicas))
     check_port(settings.port)
     if settings.grpc_port is not None:
         check_port(settings.grpc_port, option="--grpc-port")

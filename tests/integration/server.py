@@ -27,6 +27,7 @@ REPOSITORY = Path(__file__).parents[2]
 START_SECONDS = 120.0
 STOP_SECONDS = 30.0
 GATEWAYS = 2
+ONGOING_REQUESTS = 100
 SLOW_QUEUE_ROWS = 2
 MAX_BODY_BYTES = 1 << 20
 MAX_ROWS = 1024
@@ -165,7 +166,11 @@ def config(store: str) -> dict[str, Any]:
                 "args": {
                     "store": store,
                     "model": MODEL,
-                    "gateway": {"num_replicas": GATEWAYS, "num_cpus": 0.1},
+                    "gateway": {
+                        "num_replicas": GATEWAYS,
+                        "num_cpus": 0.1,
+                        "max_ongoing_requests": ONGOING_REQUESTS,
+                    },
                     "limits": {
                         "max_body_bytes": MAX_BODY_BYTES,
                         "max_rows": MAX_ROWS,
