@@ -10,6 +10,7 @@ the difference to the served one. Nothing can be changed in it, and it is nothin
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from compression.store import ModelStore
@@ -25,6 +26,7 @@ from serve_app.metrics import Families, GatewayMetrics
 from serve_app.routing.assignment import Assignment
 from serve_app.routing.table import RoutingTable
 from serve_app.runners import load_variant
+from serve_app.statistics import VariantStatistics
 
 
 class Alone:
@@ -40,6 +42,10 @@ class Alone:
     async def gather_metrics(self) -> list[Families]:
         """See `Control.gather_metrics`."""
         return [self._metrics.families()]
+
+    async def gather_statistics(self) -> list[Mapping[str, VariantStatistics]]:
+        """See `Control.gather_statistics`."""
+        return [self._metrics.statistics]
 
 
 def build(store_uri: str, model: str, variant: str) -> GatewayApp:
