@@ -27,6 +27,7 @@ from serve_app.errors import (
 from serve_app.gateway.bodies import Bodies
 from serve_app.gateway.control import Control, check_token, explain_change
 from serve_app.gateway.discovery import Discovery
+from serve_app.gateway.documentation import Documentation
 from serve_app.gateway.http import (
     JSON,
     OCTETS,
@@ -41,12 +42,15 @@ from serve_app.gateway.http import (
     respond_error,
     respond_json,
 )
+from serve_app.gateway.inference import FAILURES, Inference
 from serve_app.gateway.model_config import ModelConfigs
 from serve_app.gateway.predict import Answer, Predictor
 from serve_app.gateway.repository import Repository
+from serve_app.gateway.score import ScoreDoor
 from serve_app.gateway.shadow import Shadows
 from serve_app.gateway.stats import Stats
 from serve_app.metrics import NO_VARIANT, GatewayMetrics, render
+from serve_app.openapi.example import Example
 from serve_app.protocol.binary import HEADER, parse_json_bytes
 from serve_app.protocol.codec import Codec, Decoded
 from serve_app.protocol.messages import ErrorResponse, encode
@@ -54,9 +58,6 @@ from serve_app.routing.assignment import Assignment
 from serve_app.routing.table import check_variants, parse_change
 
 _log = logging.getLogger("serve_app")
-
-_FAILURES = ("error", "shed", "cancelled")
-"""Outcomes of a request that its variant did not answer."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,7 @@ class GatewayApp:
         metrics: GatewayMetrics,
         control: Control,
         admin_token: str | None,
+        example: Example,
     ) -> None:
         self._config = config
         self._served = served
@@ -99,15 +101,19 @@ class GatewayApp:
         self._variant_header = {
             name: (b"x-slimserve-variant", name.encode()) for name in served.manifests
         }
-        self._bodies = Bodies(config.limits.max_body_bytes, config.limits.body_timeout_seconds)
+        limits = config.limits
+        self._bodies = Bodies(limits.max_body_bytes, limits.body_timeout_seconds)
         document, manifests = served.document, served.manifests
-        self._protocol = (
+        inference = Inference(predictor, shadows, metrics)
+        self._parts = (
             Discovery(document, manifests, predictor),
             ModelConfigs(config, document, manifests),
             Stats(document.name, manifests, control),
             Repository(config.store, document, manifests, predictor, self._bodies),
+            ScoreDoor(document, manifests, limits.max_rows, self._bodies.read, inference),
+            Documentation(document, manifests, limits.max_rows, example),
         )
-        self._routes = self._build_routes()
+        self.routes = self._build_routes()
 
     def _build_routes(self) -> dict[str, dict[str, Handler]]:
         model = self._served.document.name
@@ -119,7 +125,7 @@ class GatewayApp:
             },
             f"{base}/infer": {"POST": partial(self._infer, None)},
         }  # fmt: skip
-        for part in self._protocol:
+        for part in self._parts:
             routes |= part.routes()
         for name in self._served.manifests:
             routes[f"{base}/versions/{name}/infer"] = {"POST": partial(self._infer, name)}
@@ -146,7 +152,7 @@ class GatewayApp:
             await respond(send, 500, body)
 
     def _handler(self, path: str, method: str) -> Handler:
-        methods = self._routes.get(path)
+        methods = self.routes.get(path)
         if methods is None:
             raise self._unknown(path)
         handler = methods.get(method)
@@ -158,7 +164,7 @@ class GatewayApp:
     def _unknown(self, path: str) -> RequestError:
         model = self._served.document.name
         parts = path.strip("/").split("/")
-        if parts[:2] == ["v2", "models"] and len(parts) > 2:
+        if parts[:2] in (["v1", "models"], ["v2", "models"]) and len(parts) > 2:
             if parts[2] != model:
                 return UnknownModelError(f"model {parts[2]!r} is not served, expected {model!r}")
             if len(parts) > 4 and parts[3] == "versions" and parts[4] not in self._variant_header:
@@ -203,7 +209,7 @@ class GatewayApp:
             counted.outcomes[outcome].inc()
             seconds = time.perf_counter() - started
             counted.request_seconds.observe(seconds)
-            if outcome in _FAILURES and who != NO_VARIANT:
+            if outcome in FAILURES and who != NO_VARIANT:
                 metrics.statistics[who].fail(seconds)
 
     def _shadow(self, decoded: Decoded, assignment: Assignment, answer: Answer) -> None:

@@ -15,6 +15,9 @@ from serve_app.protocol.codec import Decoded
 from serve_app.routing.assignment import Assignment
 from serve_app.routing.table import RoutingTable
 
+FAILURES = ("error", "shed", "cancelled")
+"""Outcomes of a request that its variant did not answer."""
+
 Parameters = dict[str, str | int]
 _Encoded = TypeVar("_Encoded")
 
@@ -66,10 +69,10 @@ class Inference:
             assignment = self._predictor.assignment
             assigned = self._predictor.choose(assignment, decoded.key, exchange.pin)
             who = assigned.variant
-            decode_seconds = time.perf_counter() - started
+            decoded_at = time.perf_counter()
             answer = await self._predictor.predict(decoded, assigned)
             who, outcome = answer.variant, "ok" if answer.failed is None else "fallback"
-            encoded = self._encode(exchange, decoded, assignment.table, answer, decode_seconds)
+            encoded = self._encode(exchange, decoded, assignment.table, answer, started, decoded_at)
             await exchange.send(encoded, answer, assignment.table)
             self._shadow(decoded, assignment, answer)
         except QueueFullError as error:
@@ -86,7 +89,10 @@ class Inference:
             metrics.in_flight.dec()
             counted = metrics.variant[who]
             counted.outcomes[outcome].inc()
-            counted.request_seconds.observe(time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            counted.request_seconds.observe(seconds)
+            if outcome in FAILURES and who != NO_VARIANT:
+                metrics.statistics[who].fail(seconds)
 
     def _encode(
         self,
@@ -94,7 +100,8 @@ class Inference:
         decoded: Decoded,
         table: RoutingTable,
         answer: Answer,
-        decode_seconds: float,
+        started: float,
+        decoded_at: float,
     ) -> _Encoded:
         encoding = time.perf_counter()
         parameters: Parameters = {
@@ -107,14 +114,29 @@ class Inference:
             parameters["failed_variant"] = answer.failed
         encoded = exchange.encode(decoded, answer, parameters)
         # Counted before it is sent: who has the answer and then reads /metrics finds it there.
-        counted = self._metrics.variant[answer.variant]
+        self._count(decoded, answer, started, decoded_at, encoding)
+        return encoded
+
+    def _count(
+        self, decoded: Decoded, answer: Answer, started: float, decoded_at: float, encoding: float
+    ) -> None:
+        """Count an answer; the last three are clock readings, seconds."""
+        counted, now = self._metrics.variant[answer.variant], time.perf_counter()
+        decode_seconds, encode_seconds = decoded_at - started, now - encoding
+        queue_seconds, infer_seconds = answer.computed.queue_seconds, answer.computed.infer_seconds
         counted.phases["decode"].observe(decode_seconds)
-        counted.phases["queue"].observe(answer.computed.queue_seconds)
-        counted.phases["infer"].observe(answer.computed.infer_seconds)
-        counted.phases["encode"].observe(time.perf_counter() - encoding)
+        counted.phases["queue"].observe(queue_seconds)
+        counted.phases["infer"].observe(infer_seconds)
+        counted.phases["encode"].observe(encode_seconds)
         counted.whys[answer.why].inc()
         counted.rows.inc(decoded.rows)
-        return encoded
+        statistics, seconds = self._metrics.statistics, now - started
+        statistics[answer.variant].answer(
+            seconds, decode_seconds, queue_seconds, infer_seconds, encode_seconds
+        )
+        if answer.failed is not None:
+            # Until the champion was asked.
+            statistics[answer.failed].fail(seconds - queue_seconds - infer_seconds)
 
     def _shadow(self, decoded: Decoded, assignment: Assignment, answer: Answer) -> None:
         variant = assignment.shadow_variant

@@ -28,6 +28,7 @@ from serve_app.gateway.predict import Predictor
 from serve_app.gateway.shadow import Shadows
 from serve_app.logs import join_serve_log
 from serve_app.metrics import Families, GatewayMetrics
+from serve_app.openapi.example import Example
 from serve_app.routing.assignment import Assignment
 from serve_app.routing.table import RoutingTable, check_variants
 from serve_app.runners import load_variant
@@ -119,8 +120,9 @@ class Gateway(GrpcMethods):
         shadows = Shadows(backends, thresholds, output, self._metrics, config.shadow)
         control = RayControl(controller, models, self._metrics)
         token = os.environ.get(config.admin_token_env)
+        example = await asyncio.to_thread(Example.read, ModelStore(config.store), config.model)
         self._app = GatewayApp(
-            config, served, self._predictor, shadows, self._metrics, control, token
+            config, served, self._predictor, shadows, self._metrics, control, token, example
         )
         inference = Inference(self._predictor, shadows, self._metrics)
         self._door = GrpcDoor(

@@ -74,6 +74,8 @@ def print_report(
     """Where everything is, what is served, and one line to try it with."""
     model = config.model
     console.print(_variants(config, manifests, table))
+    console.print(f"docs      {url}/docs")
+    console.print(f"score     {url}/v1/models/{model}/score")
     console.print(f"infer     {url}/v2/models/{model}/infer")
     console.print(f"pin       {url}/v2/models/{model}/versions/VARIANT/infer")
     if grpc is not None:

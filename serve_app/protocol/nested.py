@@ -19,7 +19,7 @@ class NestedReader:
     def __init__(self, datatype: str, rank: int) -> None:
         self._datatype = datatype
         self._dtype = np.dtype(DTYPES[datatype])
-        kind: Any = _element(datatype)
+        kind: Any = element(datatype)
         self._decoders = []
         for _ in range(max(1, rank)):
             kind = list[kind]
@@ -49,7 +49,8 @@ class NestedReader:
         return array
 
 
-def _element(datatype: str) -> Any:
+def element(datatype: str) -> Any:
+    """The Python type of one element, for msgspec."""
     if datatype in FLOATS:
         return float
     return {"BOOL": bool, "BYTES": str}.get(datatype, int)

@@ -49,6 +49,9 @@ THRESHOLD = 0.5
 SAMPLE_ROWS = 64
 SLOW_SIZE = 700
 
+TRANSACTION = ("amount", "night", "risk", "distance")
+HISTORY = ("amount", "hours_before")
+
 Inputs = dict[str, npt.NDArray[Any]]
 
 _W = np.array([0.9, -0.6, 0.4, 0.2], dtype=np.float32)
@@ -232,8 +235,8 @@ def make_document(champion: str = CHAMPION) -> ModelDocument:
         name=MODEL,
         workload="tiny",
         inputs=(
-            TensorSpec(name="transaction", datatype="FP32", shape=(-1, 4)),
-            TensorSpec(name="history", datatype="FP32", shape=(-1, 3, 2)),
+            TensorSpec(name="transaction", datatype="FP32", shape=(-1, 4), features=TRANSACTION),
+            TensorSpec(name="history", datatype="FP32", shape=(-1, 3, 2), features=HISTORY),
         ),
         outputs=(TensorSpec(name="score", datatype="FP32", shape=(-1,)),),
         decision=Decision(output="score", threshold=THRESHOLD),
@@ -276,6 +279,23 @@ def build_store(folder: Path, *, torch_original: bool = False) -> str:
     if torch_original:
         publish(publisher, "program", make_program(), engine="torch")
     return str(folder)
+
+
+def score_body(rows: int = 1, *, start: int = 0, **more: Any) -> dict[str, Any]:
+    """A request to score sample rows, with named fields."""
+    batch = make_samples().rows(start, start + rows)
+    return {
+        "rows": [
+            {
+                "transaction": dict(zip(TRANSACTION, transaction, strict=True)),
+                "history": [dict(zip(HISTORY, step, strict=True)) for step in history],
+            }
+            for transaction, history in zip(
+                batch["transaction"].tolist(), batch["history"].tolist(), strict=True
+            )
+        ],
+        **more,
+    }
 
 
 def request_body(rows: int = 1, *, start: int = 0, **parameters: Any) -> dict[str, Any]:

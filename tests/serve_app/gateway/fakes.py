@@ -15,14 +15,21 @@ from serve_app.gateway.control import Changed
 from serve_app.gateway.predict import Predictor
 from serve_app.gateway.shadow import Shadows
 from serve_app.metrics import Families, GatewayMetrics, render
+from serve_app.openapi.example import Example
 from serve_app.routing.assignment import Assignment
 from serve_app.routing.table import RoutingTable
 from serve_app.runners import Arrays
 from serve_app.statistics import VariantStatistics
-from tests.support.store import CHAMPION, MODEL, make_document, make_manifest
+from tests.support.store import CHAMPION, MODEL, make_document, make_manifest, make_samples
 
 TOKEN = "secret"
 VARIANTS = (CHAMPION, "close", "poor")
+
+
+def example() -> Example:
+    """The tiny store's first sample."""
+    samples = make_samples()
+    return Example(samples.rows(0, 1), str(samples.routing_keys[0]))
 
 
 class FakeBackend:
@@ -79,27 +86,33 @@ class Gateway:
         token: str | None = TOKEN,
         shadow: ShadowConfig | None = None,
         store: str = "nowhere",
+        max_body_bytes: int = 4096,
+        threshold: float = 0.5,
     ) -> None:
         config = AppConfig(
             store=store,
             model=MODEL,
-            limits=LimitsConfig(max_rows=8, max_body_bytes=4096),
+            limits=LimitsConfig(max_rows=8, max_body_bytes=max_body_bytes),
             shadow=shadow or ShadowConfig(),
         )
         self.metrics = GatewayMetrics(MODEL, VARIANTS, "gateway-1")
         self.backends = {name: FakeBackend(0.4 + 0.2 * i) for i, name in enumerate(VARIANTS)}
         self.predictor = Predictor(self.backends, CHAMPION, "score", self.metrics)
-        thresholds = dict.fromkeys(VARIANTS, 0.5)
+        thresholds = dict.fromkeys(VARIANTS, threshold)
         self.shadows = Shadows(self.backends, thresholds, "score", self.metrics, config.shadow)
         self.control = FakeControl(self.metrics)
         self.manifests = {
-            name: make_manifest(name, b"", [], verdict="failed" if name == "poor" else "passed")
+            name: make_manifest(
+                name, b"", [0.25], threshold=threshold,
+                verdict="failed" if name == "poor" else "passed",
+            )
             for name in VARIANTS
-        }
+        }  # fmt: skip
         served = Served(make_document(), self.manifests, frozenset({CHAMPION, "close"}))
         self.app = GatewayApp(
-            config, served, self.predictor, self.shadows, self.metrics, self.control, token
-        )
+            config, served, self.predictor, self.shadows, self.metrics, self.control, token,
+            example(),
+        )  # fmt: skip
 
     def route(self, weights: dict[str, float], version: int = 1, **more: Any) -> None:
         """Put a table in force."""

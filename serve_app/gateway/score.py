@@ -1,0 +1,100 @@
+"""POST /v1/models/{m}/score: rows by name in, a score and a decision for each out.
+
+Another form of the same request: variants, limits, batches, shadows and metrics are those of
+POST …/infer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from compression.store import Manifest, ModelDocument
+from serve_app.errors import MalformedRequestError
+from serve_app.gateway.http import (
+    JSON,
+    Handler,
+    Receive,
+    Scope,
+    Send,
+    check_encoding,
+    respond,
+)
+from serve_app.gateway.inference import Exchange, Inference, Parameters
+from serve_app.gateway.predict import Answer
+from serve_app.protocol.codec import Decoded
+from serve_app.protocol.rows import RowsReader
+from serve_app.protocol.scores import ScoresWriter
+from serve_app.routing.table import RoutingTable
+
+
+def score_path(model: str) -> str:
+    """Where a model's rows are scored."""
+    return f"/v1/models/{model}/score"
+
+
+class ScoreDoor:
+    """The friendlier door."""
+
+    def __init__(
+        self,
+        document: ModelDocument,
+        manifests: Mapping[str, Manifest],
+        max_rows: int,
+        read_body: Callable[[Scope, Receive], Awaitable[bytes]],
+        inference: Inference,
+    ) -> None:
+        self._path = score_path(document.name)
+        self._inference = inference
+        self.manifests = manifests
+        self.read_body = read_body
+        self.reader = RowsReader(document, max_rows)
+        self.writer = ScoresWriter(document)
+        self.thresholds = {name: one.decision_threshold for name, one in manifests.items()}
+
+    def routes(self) -> dict[str, dict[str, Handler]]:
+        """Handlers by path and method."""
+        return {self._path: {"POST": self._score}}
+
+    async def _score(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._inference.answer(_ScoreExchange(self, scope, receive, send))
+
+
+class _ScoreExchange(Exchange[bytes]):
+    """One request to score over HTTP."""
+
+    def __init__(self, door: ScoreDoor, scope: Scope, receive: Receive, send: Send) -> None:
+        self._door = door
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self.pin: str | None = None
+
+    async def read(self) -> Decoded:
+        """See `Exchange.read`. What the body says goes before what the headers say."""
+        key: str | None = None
+        for name, value in self._scope["headers"]:
+            if name == b"x-slimserve-variant":
+                self.pin = value.decode("latin-1")
+            elif name == b"x-slimserve-routing-key":
+                key = value.decode("latin-1")
+        body = await self._door.read_body(self._scope, self._receive)
+        try:
+            asked = self._door.reader.read(body, key)
+        except MalformedRequestError:
+            check_encoding(self._scope)
+            raise
+        # A header that names nobody is refused, even where the body names somebody.
+        if asked.pin is not None and self.pin in (None, *self._door.manifests):
+            self.pin = asked.pin
+        return asked.decoded
+
+    def encode(self, decoded: Decoded, answer: Answer, parameters: Parameters) -> bytes:
+        """See `Exchange.encode`."""
+        threshold = self._door.thresholds[answer.variant]
+        return self._door.writer.write(answer.computed.outputs, threshold, parameters)
+
+    async def send(self, encoded: bytes, answer: Answer, table: RoutingTable) -> None:
+        """See `Exchange.send`."""
+        variant = (b"x-slimserve-variant", answer.variant.encode())
+        version = (b"x-slimserve-table-version", b"%d" % table.version)
+        await respond(self._send, 200, encoded, (JSON, variant, version))
