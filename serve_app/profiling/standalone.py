@@ -23,6 +23,7 @@ from serve_app.gateway.control import Changed
 from serve_app.gateway.predict import Predictor
 from serve_app.gateway.shadow import Shadows
 from serve_app.metrics import Families, GatewayMetrics
+from serve_app.openapi.example import Example
 from serve_app.routing.assignment import Assignment
 from serve_app.routing.table import RoutingTable
 from serve_app.runners import load_variant
@@ -69,7 +70,8 @@ def build(store_uri: str, model: str, variant: str) -> GatewayApp:
     thresholds = {variant: manifests[variant].decision_threshold}
     shadows = Shadows(backends, thresholds, output, metrics, config.shadow)
     served = Served(document, manifests, frozenset({variant}))
-    return GatewayApp(config, served, predictor, shadows, metrics, Alone(metrics), None)
+    example = Example.read(store, model)
+    return GatewayApp(config, served, predictor, shadows, metrics, Alone(metrics), None, example)
 
 
 def from_environment() -> GatewayApp:

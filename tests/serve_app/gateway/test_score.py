@@ -45,6 +45,9 @@ async def test_it_is_counted_like_any_request(gateway: Gateway) -> None:
     assert gateway.value("in_flight") == 0
     for phase in ("decode", "queue", "infer", "encode"):
         assert gateway.value("phase_seconds_count", variant=CHAMPION, phase=phase) == 1
+    stats = await call(gateway.app, "GET", f"/v2/models/fraud/versions/{CHAMPION}/stats")
+    (entry,) = stats.json()["model_stats"]
+    assert entry["inference_stats"]["success"]["count"] == 1
     await score(gateway, {"rows": [{}]})
     assert gateway.value("requests_total", variant="none", outcome="invalid") == 1
     assert gateway.value("rejections_total", reason="invalid_input") == 1
