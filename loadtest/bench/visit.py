@@ -90,8 +90,8 @@ def _saturate(
         if entry.errors > _ERROR_SHARE * max(1, entry.ok):
             raise GeneratorError(
                 f"{contender.name} failed {entry.errors} of {entry.ok + entry.errors} requests "
-                f"({request.form}, {request.rows} rows) at {entry.connections} connections; see "
-                f"{options.out / contender.name}.log"
+                f"({request.form}, {request.rows} rows) at {entry.connections} connections, though "
+                f"it answered single ones: it sheds, or see {options.out / contender.name}.log"
             )
     return {_case(contender, request, entry.connections): entry for entry in entries}
 
