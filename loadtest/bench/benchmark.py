@@ -89,12 +89,15 @@ class Gathered:
         self._found: dict[Case, list[Saturation | None]] = {}
         self._half_rate: list[HalfRate] = []
         self._failures: dict[tuple[str, str, int], Failure] = {}
+        self._flags: dict[str, dict[str, str]] = {}
         self.overload: list[Overload] = []
         self.rounds = 0
 
     def add(self, turn: Turn, round_: int) -> None:
         """Keep one contender's turn of a round."""
         for case, entry in turn.saturations.items():
+            if turn.flags:
+                self._flags[case.name] = dict(turn.flags)
             self._found.setdefault(case, [None] * self._options.rounds)[round_] = entry
         if turn.half_rate is not None:
             self._half_rate.append(turn.half_rate)
@@ -118,6 +121,7 @@ class Gathered:
             rounds_wanted=self._options.rounds,
             seconds=self._options.seconds,
             gateways=self._options.gateways,
+            flags=self._flags,
             servers=tuple(server_row(case, entries) for case, entries in self._found.items()),
             ratios=ratios,
             half_rate=tuple(self._half_rate),

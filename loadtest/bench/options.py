@@ -37,7 +37,8 @@ class BenchOptions(Document):
     seconds: PositiveFloat = 4.0
     half_rate_seconds: PositiveFloat = 8.0
     binary_rows: PositiveInt = 32
-    binary_connections: PositiveInt = 16
+    binary_connections: PositiveInt = 8
+    """Together no more rows than slimserve lets wait by default (256): beyond it answers 429."""
     gateways: PositiveInt = 1
     """Gateway replicas of slimserve; the bare loop gets as many processes."""
     only: tuple[str, ...] = ()

@@ -127,6 +127,8 @@ class Results(Document):
     rounds_wanted: int
     seconds: float
     gateways: int
+    flags: dict[str, dict[str, str]]
+    """By server: Ray's settings in the environment of its processes."""
     servers: tuple[ServerRow, ...]
     ratios: tuple[RatioRow, ...]
     half_rate: tuple[HalfRate, ...]

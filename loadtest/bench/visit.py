@@ -7,9 +7,9 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,6 +20,7 @@ from loadtest.bench.results import Case, Failure, HalfRate
 from loadtest.errors import GeneratorError
 from loadtest.generator import Generator
 from loadtest.measurement import ProbeSpec
+from loadtest.processes import serving_flags
 from loadtest.saturate import Saturation, measure, setup_for
 from loadtest.server import Server
 from loadtest.serving import serving
@@ -36,6 +37,8 @@ class Turn:
     saturations: dict[Case, Saturation]
     half_rate: HalfRate | None = None
     failures: tuple[Failure, ...] = ()
+    flags: Mapping[str, str] = field(default_factory=dict)
+    """Ray's settings in the environment of the serving processes."""
 
 
 @contextmanager
@@ -59,12 +62,13 @@ def visit(contender: Contender, options: BenchOptions, round_: int) -> Turn:
         UnreachableError, GeneratorError: it does not start, or fails requests in JSON.
     """
     with started(contender, options):
+        flags = serving_flags(contender.url)
         found = _saturate(contender, contender.json, options.connections, options)
         half = None
         if contender.half_rate:
             half = _half_rate(contender, options, found, round_)
         if contender.binary is None:
-            return Turn(found, half)
+            return Turn(found, half, flags=flags)
         try:
             warm_up(contender, contender.binary)
             at = (options.binary_connections,)
@@ -72,8 +76,8 @@ def visit(contender: Contender, options: BenchOptions, round_: int) -> Turn:
         except GeneratorError as error:
             form, rows = contender.binary.form, contender.binary.rows
             failure = Failure(name=contender.name, body=form, rows=rows, message=str(error))
-            return Turn(found, half, (failure,))
-        return Turn(found, half)
+            return Turn(found, half, (failure,), flags)
+        return Turn(found, half, flags=flags)
 
 
 def _saturate(
@@ -86,8 +90,8 @@ def _saturate(
         if entry.errors > _ERROR_SHARE * max(1, entry.ok):
             raise GeneratorError(
                 f"{contender.name} failed {entry.errors} of {entry.ok + entry.errors} requests "
-                f"({request.form}, {request.rows} rows) at {entry.connections} connections; see "
-                f"{options.out / contender.name}.log"
+                f"({request.form}, {request.rows} rows) at {entry.connections} connections, though "
+                f"it answered single ones: it sheds, or see {options.out / contender.name}.log"
             )
     return {_case(contender, request, entry.connections): entry for entry in entries}
 
