@@ -112,6 +112,8 @@ class DeploymentBackend:
         if self._away:
             raise self._unavailable()
         seconds = min(self._timeout_seconds, seconds_left(terms))
+        if not seconds:
+            raise self._late()
         shortened = seconds < self._timeout_seconds
         try:
             async with asyncio.timeout(seconds if shortened else seconds + _GRACE_SECONDS):

@@ -110,6 +110,13 @@ async def test_the_caller_and_the_time_that_is_left_go_along() -> None:
     assert configured == ("", 5.0)
 
 
+async def test_whose_time_is_over_is_not_sent_on() -> None:
+    handle = Handle(("computed", ({}, 0.0, 0.0)))
+    with pytest.raises(DeadlineExceededError):
+        await backend(handle).infer(INPUTS, 1, Terms("a", time.perf_counter() - 1.0))
+    assert handle.calls == 0
+
+
 async def test_an_impatient_caller_does_not_make_a_replica_that_answers_away() -> None:
     handle = Handle(None)
     made = backend(handle, timeout_seconds=60.0)
