@@ -162,6 +162,9 @@ class Batcher:
         try:
             while self._queue.rows:
                 await self._compute(self._take())
+                if self._queue.rows:
+                    # Batches on the loop, one after the other, would hold it up all together.
+                    await asyncio.sleep(0)
         finally:
             self._computing = []
             self._worker = None

@@ -205,6 +205,23 @@ async def test_a_request_larger_than_a_batch_is_computed_in_pieces() -> None:
     assert model.batches == observer.rows == [4, 4, 3]
 
 
+async def test_the_loop_turns_between_batches_that_run_on_it() -> None:
+    model, turns = Model(), 0
+
+    async def turn() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with batcher(model, max_batch_rows=4, direct_rows=4) as made:
+        turning = asyncio.create_task(turn())
+        await made.submit(request(1.0, rows=400), 400)
+        turning.cancel()
+    assert model.threads == {"MainThread"}
+    assert turns >= len(model.batches) == 100
+
+
 async def test_a_piece_that_fails_ends_the_request_and_only_it() -> None:
     model = Model()
     async with batcher(model, max_batch_rows=4, max_queued_rows=64) as made:
