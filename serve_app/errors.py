@@ -5,6 +5,7 @@ SlimserveError                     HTTP  reason (metric label)
 │   ├── MalformedRequestError      400   malformed
 │   ├── InvalidInputError          400   invalid_input
 │   ├── TooManyRowsError           400   too_many_rows
+│   ├── InvalidTimeoutError        400   invalid_timeout
 │   ├── UnknownModelError          404   unknown_model
 │   ├── UnknownVariantError        404   unknown_variant
 │   ├── UnknownPathError           404   unknown_path
@@ -23,6 +24,7 @@ SlimserveError                     HTTP  reason (metric label)
 │   ├── QueueFullError             429   queue_full
 │   ├── VariantFailedError         500   failed
 │   │   └── NotFiniteError         500   not_finite
+│   ├── DeadlineExceededError      504   deadline
 │   ├── BackendUnavailableError    503   unavailable
 │   └── NotReadyError              503   not_ready
 └── StartError                     exit code
@@ -61,6 +63,12 @@ class TooManyRowsError(RequestError):
     """More rows than one request may have."""
 
     reason = "too_many_rows"
+
+
+class InvalidTimeoutError(RequestError):
+    """The caller's time limit is not a number of seconds."""
+
+    reason = "invalid_timeout"
 
 
 class UnknownModelError(RequestError):
@@ -174,10 +182,21 @@ class ServingError(SlimserveError):
 
 
 class QueueFullError(ServingError):
-    """The variant's bounded queue is full: shed, with Retry-After."""
+    """The variant's bounded queue is full: shed. `retry_after_seconds` is for Retry-After."""
 
     status = 429
     reason = "queue_full"
+
+    def __init__(self, message: str, retry_after_seconds: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class DeadlineExceededError(ServingError):
+    """The time limit passed, the caller's or the variant's, before there was an answer."""
+
+    status = 504
+    reason = "deadline"
 
 
 class VariantFailedError(ServingError):

@@ -28,13 +28,14 @@ SECONDS_BUCKETS = (
 ROWS_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 DIFFERENCE_BUCKETS = (1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
-OUTCOMES = ("ok", "fallback", "invalid", "shed", "error", "cancelled")
+OUTCOMES = ("ok", "fallback", "invalid", "shed", "deadline", "error", "cancelled")
 WHYS = ("pin", "weight", "random", "fallback")
 PHASES = ("decode", "queue", "infer", "encode")
 REJECTIONS = (
     "malformed", "invalid_input", "too_many_rows", "unknown_model", "unknown_variant",
     "unknown_path", "wrong_method", "body_too_large", "body_timeout", "encoded_body",
-    "unsupported", "queue_full", "not_ready",
+    "unsupported", "invalid_timeout", "queue_full", "deadline", "failed", "not_finite",
+    "unavailable", "not_ready",
 )  # fmt: skip
 FALLBACKS = ("failed", "unavailable", "not_finite")
 SHADOW_DROPS = ("queue_full", "shed", "failed", "unavailable")

@@ -17,8 +17,8 @@ from serve_app.config import AppConfig
 from serve_app.errors import (
     MalformedRequestError,
     MethodNotAllowedError,
-    QueueFullError,
     RequestError,
+    ServingError,
     SlimserveError,
     UnknownModelError,
     UnknownPathError,
@@ -42,7 +42,7 @@ from serve_app.gateway.http import (
     respond_error,
     respond_json,
 )
-from serve_app.gateway.inference import FAILURES, Inference
+from serve_app.gateway.inference import FAILURES, OUTCOMES, Inference
 from serve_app.gateway.model_config import ModelConfigs
 from serve_app.gateway.predict import Answer, Predictor
 from serve_app.gateway.repository import Repository
@@ -56,6 +56,7 @@ from serve_app.protocol.codec import Codec, Decoded
 from serve_app.protocol.messages import ErrorResponse, encode
 from serve_app.routing.assignment import Assignment
 from serve_app.routing.table import check_variants, parse_change
+from serve_app.terms import Terms, read_terms
 
 _log = logging.getLogger("serve_app")
 
@@ -184,17 +185,17 @@ class GatewayApp:
         metrics.in_flight.inc()
         who, outcome = pin or NO_VARIANT, "error"
         try:
-            decoded, pin = await self._decode(pin, scope, receive)
+            decoded, pin, terms = await self._decode(pin, scope, receive, started)
             assignment = self._predictor.assignment
             assigned = self._predictor.choose(assignment, decoded.key, pin)
             who = assigned.variant
             phases = _Phases(started, time.perf_counter())
-            answer = await self._predictor.predict(decoded, assigned)
+            answer = await self._predictor.predict(decoded, assigned, terms)
             who, outcome = answer.variant, "ok" if answer.failed is None else "fallback"
             await self._send(send, decoded, assignment, answer, phases)
             self._shadow(decoded, assignment, answer)
-        except QueueFullError as error:
-            outcome = "shed"
+        except ServingError as error:
+            outcome = OUTCOMES.get(error.reason, "error")
             metrics.rejections[error.reason].inc()
             raise
         except RequestError:
@@ -219,23 +220,23 @@ class GatewayApp:
             self._shadows.offer(variant, decoded.inputs, decoded.rows, answer.variant, outputs)
 
     async def _decode(
-        self, pin: str | None, scope: Scope, receive: Receive
-    ) -> tuple[Decoded, str | None]:
-        key: str | None = None
-        json_bytes: int | None = None
-        for name, value in scope["headers"]:
-            if name == b"x-slimserve-variant" and pin is None:
-                pin = value.decode("latin-1")
-            elif name == b"x-slimserve-routing-key":
-                key = value.decode("latin-1")
-            elif name == HEADER:
-                json_bytes = parse_json_bytes(value)
+        self, pin: str | None, scope: Scope, receive: Receive, started: float
+    ) -> tuple[Decoded, str | None, Terms]:
+        headers = dict(scope["headers"])
+        if pin is None and (named := headers.get(b"x-slimserve-variant")) is not None:
+            pin = named.decode("latin-1")
+        named = headers.get(b"x-slimserve-routing-key")
+        key = None if named is None else named.decode("latin-1")
+        named = headers.get(HEADER)
+        json_bytes = None if named is None else parse_json_bytes(named)
         body = await self._bodies.read(scope, receive)
         try:
-            return self._codec.decode(body, key, json_bytes), pin
+            decoded = self._codec.decode(body, key, json_bytes)
         except MalformedRequestError:
             check_encoding(scope)
             raise
+        terms = read_terms(headers, scope.get("client"), decoded.timeout_seconds, started)
+        return decoded, pin, terms
 
     async def _send(
         self,

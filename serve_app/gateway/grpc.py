@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Protocol, TypeVar
 
@@ -42,6 +43,7 @@ from serve_app.protocol.codec import Decoded
 from serve_app.protocol.inference import messages_pb2 as messages
 from serve_app.protocol.protobuf import ProtobufCodec, parameter
 from serve_app.routing.table import RoutingTable
+from serve_app.terms import ANYBODY, read_terms
 
 _log = logging.getLogger("serve_app")
 
@@ -70,7 +72,7 @@ CODES: Mapping[int, StatusCode] = {
 
 MAX_DETAILS_CHARACTERS = 1000
 """Details travel percent-encoded in a trailer, and HTTP/2 peers refuse trailers beyond 8 kB."""
-RETRY_PUSHBACK = ("grpc-retry-pushback-ms", "1000")
+RETRY_PUSHBACK = "grpc-retry-pushback-ms"
 """What Retry-After is to HTTP: gRPC clients with a retry policy honour it."""
 
 Metadata = Iterable[tuple[str, Any]]
@@ -114,26 +116,30 @@ class GrpcExchange:
         version: str | None,
     ) -> None:
         self.pin = version
+        self.terms = ANYBODY
         self.response = messages.ModelInferResponse()
         self._codec = codec
         self._limits = limits
         self._request = request
         self._metadata = metadata
+        self._started = time.perf_counter()
 
     async def read(self) -> Decoded:
         """See `Exchange.read`."""
         size, limit = self._request.ByteSize(), self._limits.max_body_bytes
         if size > limit:
             raise BodyTooLargeError(f"body: expected at most {limit} bytes, given {size}")
-        key: str | None = None
-        for name, value in self._metadata:
-            if name == PIN and self.pin is None:
-                self.pin = value
-            elif name == KEY:
-                key = value
+        metadata = dict(self._metadata)
         if self.pin is None:
-            self.pin = parameter(self._request, PIN)
-        return self._codec.decode(self._request, key)
+            self.pin = metadata.get(PIN) or parameter(self._request, PIN)
+        decoded = self._codec.decode(self._request, metadata.get(KEY))
+        headers = {
+            name.encode(): value.encode("latin-1", "replace")
+            for name, value in metadata.items()
+            if isinstance(value, str)
+        }
+        self.terms = read_terms(headers, None, decoded.timeout_seconds, self._started)
+        return decoded
 
     def encode(
         self, decoded: Decoded, answer: Answer, parameters: Parameters
@@ -185,7 +191,8 @@ class GrpcDoor:
             if isinstance(error, RequestError):
                 self._metrics.rejections[error.reason].inc()
             if isinstance(error, QueueFullError):
-                context.set_trailing_metadata([RETRY_PUSHBACK])
+                milliseconds = str(1000 * error.retry_after_seconds)
+                context.set_trailing_metadata([(RETRY_PUSHBACK, milliseconds)])
             _refuse(context, status_of(error), str(error))
         except Exception:  # noqa: BLE001
             # The process boundary: the log gets the trace, the client an id to ask about.

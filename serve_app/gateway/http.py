@@ -33,7 +33,6 @@ Handler = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 JSON: Header = (b"content-type", b"application/json")
 OCTETS: Header = (b"content-type", b"application/octet-stream")
-RETRY_AFTER_SECONDS = b"1"
 
 _DIGITS = 19
 """Of a length: more of them are too many, whatever they say."""
@@ -126,7 +125,7 @@ async def respond_error(send: Send, error: SlimserveError) -> None:
     if isinstance(error, MethodNotAllowedError):
         headers.append((b"allow", error.allow.encode()))
     if isinstance(error, QueueFullError):
-        headers.append((b"retry-after", RETRY_AFTER_SECONDS))
+        headers.append((b"retry-after", b"%d" % error.retry_after_seconds))
     if isinstance(error, BodyTimeoutError):
         headers.append((b"connection", b"close"))
     if isinstance(error, EncodedBodyError):

@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import Protocol, TypeVar
 
-from serve_app.errors import QueueFullError, RequestError
+from serve_app.errors import DeadlineExceededError, QueueFullError, RequestError, ServingError
 from serve_app.gateway.http import DisconnectedError
 from serve_app.gateway.predict import Answer, Predictor
 from serve_app.gateway.shadow import Shadows
@@ -14,12 +14,16 @@ from serve_app.metrics import NO_VARIANT, GatewayMetrics
 from serve_app.protocol.codec import Decoded
 from serve_app.routing.assignment import Assignment
 from serve_app.routing.table import RoutingTable
+from serve_app.terms import Terms
 
-FAILURES = ("error", "shed", "cancelled")
+FAILURES = ("error", "shed", "deadline", "cancelled")
 """Outcomes of a request that its variant did not answer."""
 
 Parameters = dict[str, str | int]
 _Encoded = TypeVar("_Encoded")
+
+OUTCOMES = {QueueFullError.reason: "shed", DeadlineExceededError.reason: "deadline"}
+"""Of requests that could not be served, by reason; of the others it is "error"."""
 
 
 class Exchange(Protocol[_Encoded]):
@@ -27,6 +31,8 @@ class Exchange(Protocol[_Encoded]):
 
     pin: str | None
     """The variant that the request names; may become known only by `read`."""
+    terms: Terms
+    """For whom and until when; known after `read`."""
 
     async def read(self) -> Decoded:
         """The request, checked.
@@ -70,13 +76,13 @@ class Inference:
             assigned = self._predictor.choose(assignment, decoded.key, exchange.pin)
             who = assigned.variant
             decoded_at = time.perf_counter()
-            answer = await self._predictor.predict(decoded, assigned)
+            answer = await self._predictor.predict(decoded, assigned, exchange.terms)
             who, outcome = answer.variant, "ok" if answer.failed is None else "fallback"
             encoded = self._encode(exchange, decoded, assignment.table, answer, started, decoded_at)
             await exchange.send(encoded, answer, assignment.table)
             self._shadow(decoded, assignment, answer)
-        except QueueFullError as error:
-            outcome = "shed"
+        except ServingError as error:
+            outcome = OUTCOMES.get(error.reason, "error")
             metrics.rejections[error.reason].inc()
             raise
         except RequestError:

@@ -19,6 +19,7 @@ from serve_app.errors import (
 from serve_app.metrics import GatewayMetrics
 from serve_app.protocol.codec import Decoded
 from serve_app.routing.assignment import Assigned, Assignment
+from serve_app.terms import ANYBODY, Terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,27 +82,29 @@ class Predictor:
             )
         return Assigned(pin, "pin")
 
-    async def predict(self, decoded: Decoded, assigned: Assigned) -> Answer:
+    async def predict(self, decoded: Decoded, assigned: Assigned, terms: Terms = ANYBODY) -> Answer:
         """Ask the variant; if it fails, ask the champion.
 
-        A full queue is no failure: sending its callers to the champion would move the overload
-        to the one variant that everybody depends on.
+        A full queue is no failure, and neither is a deadline that passed: sending those callers to
+        the champion would move the overload to the one variant that everybody depends on.
 
         Raises:
             QueueFullError: the variant sheds.
+            DeadlineExceededError: there was no answer in time.
             VariantFailedError, BackendUnavailableError: the champion failed (too).
         """
         variant, why = assigned
         try:
-            return Answer(await self._ask(variant, decoded), variant, why)
+            return Answer(await self._ask(variant, decoded, terms), variant, why)
         except (VariantFailedError, BackendUnavailableError) as error:
             self._metrics.variant[variant].fallbacks[error.reason].inc()
             if variant == self.champion:
                 raise
-        return Answer(await self._ask(self.champion, decoded), self.champion, "fallback", variant)
+        computed = await self._ask(self.champion, decoded, terms)
+        return Answer(computed, self.champion, "fallback", variant)
 
-    async def _ask(self, variant: str, decoded: Decoded) -> Computed:
-        computed = await self.backends[variant].infer(decoded.inputs, decoded.rows)
+    async def _ask(self, variant: str, decoded: Decoded, terms: Terms) -> Computed:
+        computed = await self.backends[variant].infer(decoded.inputs, decoded.rows, terms)
         if not np.isfinite(computed.outputs[self._score_output]).all():
             raise NotFiniteError(f"variant {variant!r} answered a score that is not finite")
         return computed

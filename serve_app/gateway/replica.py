@@ -167,11 +167,11 @@ class Gateway(GrpcMethods):
                     models[name], name, variants[name].timeout_seconds
                 )
                 continue
+            own = variants[name]
             loaded = await asyncio.to_thread(
-                load_variant, store, config.model, name, variants[name].intra_op_threads
+                load_variant, store, config.model, name, own.intra_op_threads, own.max_batch_rows
             )
-            observer = self._metrics.batches(name)
-            backends[name] = InlineBackend(loaded, variants[name], observer)
+            backends[name] = InlineBackend(loaded, own, self._metrics.batches(name))
         return backends
 
     async def _first_table(self) -> None:

@@ -6,6 +6,7 @@ POST …/infer.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Mapping
 
 from compression.store import Manifest, ModelDocument
@@ -25,6 +26,7 @@ from serve_app.protocol.codec import Decoded
 from serve_app.protocol.rows import RowsReader
 from serve_app.protocol.scores import ScoresWriter
 from serve_app.routing.table import RoutingTable
+from serve_app.terms import ANYBODY, read_terms
 
 
 def score_path(model: str) -> str:
@@ -68,15 +70,17 @@ class _ScoreExchange(Exchange[bytes]):
         self._receive = receive
         self._send = send
         self.pin: str | None = None
+        self.terms = ANYBODY
+        self._started = time.perf_counter()
 
     async def read(self) -> Decoded:
         """See `Exchange.read`. What the body says goes before what the headers say."""
-        key: str | None = None
-        for name, value in self._scope["headers"]:
-            if name == b"x-slimserve-variant":
-                self.pin = value.decode("latin-1")
-            elif name == b"x-slimserve-routing-key":
-                key = value.decode("latin-1")
+        headers = dict(self._scope["headers"])
+        named = headers.get(b"x-slimserve-variant")
+        self.pin = None if named is None else named.decode("latin-1")
+        named = headers.get(b"x-slimserve-routing-key")
+        key = None if named is None else named.decode("latin-1")
+        self.terms = read_terms(headers, self._scope.get("client"), None, self._started)
         body = await self._door.read_body(self._scope, self._receive)
         try:
             asked = self._door.reader.read(body, key)

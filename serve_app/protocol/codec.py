@@ -25,6 +25,7 @@ from serve_app.protocol.messages import (
 )
 from serve_app.protocol.tensors import InputsReader
 from serve_app.runners import Arrays
+from serve_app.terms import check_timeout_parameter
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class Decoded:
     key: str | None
     id: str | None
     binary: Collection[str] = ()
+    timeout_seconds: float | None = None
 
 
 class Codec:
@@ -61,6 +63,7 @@ class Codec:
             InvalidInputError: an input or output is not the model's.
             TooManyRowsError: more rows than `max_rows`.
             UnsupportedError: it asks for an extension that is not offered.
+            InvalidTimeoutError: the parameter `timeout_seconds` is not a number above 0.
         """
         if json_bytes is None:
             if not body:
@@ -118,8 +121,10 @@ class Codec:
         outputs, binary = self._outputs.read(request)
         inputs, rows = self._inputs.read(request.inputs, blobs)
         self._check_rows(rows)
-        key = self._key(request.parameters, key)
-        return Decoded(inputs, rows, outputs, key, request.id, binary)
+        parameters = request.parameters
+        timeout = check_timeout_parameter(parameters) if parameters else None
+        key = self._key(parameters, key)
+        return Decoded(inputs, rows, outputs, key, request.id, binary, timeout)
 
     def _decode_raw(self, body: bytes, key: str | None) -> Decoded:
         inputs, rows = self._inputs.read_raw(body)

@@ -16,6 +16,7 @@ from serve_app.protocol.contents import FIELDS, ContentsReaders, write_contents
 from serve_app.protocol.inference.messages_pb2 import ModelInferRequest, ModelInferResponse
 from serve_app.protocol.layouts import LAYOUTS
 from serve_app.runners import Arrays
+from serve_app.terms import TIMEOUT_PARAMETER, check_timeout
 
 _CHOICE = "parameter_choice"
 
@@ -39,13 +40,18 @@ class ProtobufCodec:
             InvalidInputError: an input or output is not the model's.
             TooManyRowsError: more rows than `max_rows`.
             UnsupportedError: it asks for shared memory or for classes.
+            InvalidTimeoutError: the parameter `timeout_seconds` is not a number above 0.
         """
         outputs = self._wanted(request)
         inputs, rows = self._inputs.read(request)
         if rows > self._max_rows:
             raise TooManyRowsError(f"{rows} rows given, at most {self._max_rows} are expected")
         given = parameter(request, self._routing_key)
-        return Decoded(inputs, rows, outputs, given or key, request.id or None)
+        limit = parameter(request, TIMEOUT_PARAMETER)
+        timeout = None if limit is None else check_timeout(limit, TIMEOUT_PARAMETER)
+        return Decoded(
+            inputs, rows, outputs, given or key, request.id or None, timeout_seconds=timeout
+        )
 
     def encode(
         self,

@@ -34,6 +34,8 @@ MAX_ROWS = 1024
 BODY_TIMEOUT_SECONDS = 1.0
 PROGRAM_TIMEOUT_SECONDS = 0.5
 """Ray Serve lets a call wait for a killed replica's successor; this is less than one needs."""
+HEAVY_LIMITS = {"max_batch_rows": 4, "max_queued_rows": 256, "timeout_seconds": 30.0}
+"""Of a variant that is served in both placements."""
 
 INFER = f"/v2/models/{MODEL}/infer"
 ROUTING = f"/admin/v1/models/{MODEL}/routing"
@@ -184,6 +186,13 @@ def config(store: str) -> dict[str, Any]:
                             "placement": "deployment",
                             "num_cpus": 0.1,
                             "timeout_seconds": PROGRAM_TIMEOUT_SECONDS,
+                        },
+                        {"name": "heavy", **HEAVY_LIMITS},
+                        {
+                            "name": "heavy-apart",
+                            "placement": "deployment",
+                            "num_cpus": 0.1,
+                            **HEAVY_LIMITS,
                         },
                     ],
                 },

@@ -13,7 +13,17 @@ from tritonclient.grpc import service_pb2
 from tests.integration.server import Server, eventually
 from tests.support.store import CHAMPION, MARKER, MODEL, Inputs, make_samples, request_body, scores
 
-VARIANTS = ["original", "close", "opposite", "poor", "fragile", "slow", "program"]
+VARIANTS = [
+    "original",
+    "close",
+    "opposite",
+    "poor",
+    "fragile",
+    "slow",
+    "program",
+    "heavy",
+    "heavy-apart",
+]
 
 
 @pytest.fixture
@@ -181,7 +191,7 @@ def test_a_burst_on_a_full_queue_is_shed(
 
     with ThreadPoolExecutor(32) as pool:
         outcomes = Counter(pool.map(outcome, range(64)))
-    shed = "variant 'slow' has 2 rows waiting, at most 2 may: try again"
+    shed = "variant 'slow' has 2 rows waiting, at most 2 may: try again in 1 s"
     assert set(outcomes) == {("ok", ""), ("StatusCode.RESOURCE_EXHAUSTED", shed)}
     after = server.total("requests_total", variant="slow", outcome="shed")
     assert after == before + outcomes["StatusCode.RESOURCE_EXHAUSTED", shed]

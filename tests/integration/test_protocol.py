@@ -12,7 +12,17 @@ import tritonclient.http as triton
 from tests.integration.server import INFER, MAX_BODY_BYTES, Server
 from tests.support.store import MODEL, make_samples, request_body, scores
 
-VARIANTS = ["original", "close", "opposite", "poor", "fragile", "slow", "program"]
+VARIANTS = [
+    "original",
+    "close",
+    "opposite",
+    "poor",
+    "fragile",
+    "slow",
+    "program",
+    "heavy",
+    "heavy-apart",
+]
 
 
 def triton_inputs(rows: int) -> list[triton.InferInput]:

@@ -94,11 +94,13 @@ def make_onnx(
         helper.make_node("Add", ["a", "b"], ["ab"]),
         helper.make_node("Add", ["ab", "shift"], ["logit"]),
     ]
+    last = "logit"
     if fragile:
         nodes += _gather_out_of_range(constants)
+        last = "guarded"
     if slow:
-        nodes += _burn(constants)
-    last = "burnt" if slow else "guarded" if fragile else "logit"
+        nodes += _burn(constants, last)
+        last = "burnt"
     nodes.append(helper.make_node("Sigmoid", [last], ["score"]))
     graph = helper.make_graph(
         nodes,
@@ -133,7 +135,7 @@ def _gather_out_of_range(constants: list[onnx.TensorProto]) -> list[onnx.NodePro
     ]
 
 
-def _burn(constants: list[onnx.TensorProto]) -> list[onnx.NodeProto]:
+def _burn(constants: list[onnx.TensorProto], logit: str) -> list[onnx.NodeProto]:
     """Adds 0 · sum of a large product that depends on the input, so it is not folded away."""
     square = np.full((SLOW_SIZE, SLOW_SIZE), 1e-4, dtype=np.float32)
     constants += [
@@ -148,7 +150,7 @@ def _burn(constants: list[onnx.TensorProto]) -> list[onnx.NodeProto]:
         helper.make_node("MatMul", ["p2", "square"], ["p3"]),
         helper.make_node("ReduceMean", ["p3"], ["p4"], keepdims=0),
         helper.make_node("Mul", ["p4", "nothing"], ["p5"]),
-        helper.make_node("Add", ["logit", "p5"], ["burnt"]),
+        helper.make_node("Add", [logit, "p5"], ["burnt"]),
     ]
 
 
@@ -266,7 +268,8 @@ def publish(
 def build_store(folder: Path, *, torch_original: bool = False) -> str:
     """Publish the model with all its variants and return the store's URI.
 
-    With `torch_original`, a further variant `program` is the torch exported program.
+    With `torch_original`, further variants are `program`, the torch exported program, and the pair
+    `heavy` and `heavy-apart`: one artifact, slow and fragile, to be served in both placements.
     """
     publisher = Publisher(str(folder))
     publisher.publish_model(make_document(), make_samples())
@@ -278,6 +281,8 @@ def build_store(folder: Path, *, torch_original: bool = False) -> str:
     publish(publisher, "slow", make_onnx(slow=True))
     if torch_original:
         publish(publisher, "program", make_program(), engine="torch")
+        for name in ("heavy", "heavy-apart"):
+            publish(publisher, name, make_onnx(fragile=True, slow=True))
     return str(folder)
 
 

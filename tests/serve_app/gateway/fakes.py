@@ -20,6 +20,7 @@ from serve_app.routing.assignment import Assignment
 from serve_app.routing.table import RoutingTable
 from serve_app.runners import Arrays
 from serve_app.statistics import VariantStatistics
+from serve_app.terms import ANYBODY, Terms
 from tests.support.store import CHAMPION, MODEL, make_document, make_manifest, make_samples
 
 TOKEN = "secret"
@@ -42,10 +43,12 @@ class FakeBackend:
         self.error: Exception | None = None
         self.gate: asyncio.Event | None = None
         self.calls = 0
+        self.terms = ANYBODY
         self.is_ready = True
 
-    async def infer(self, inputs: Arrays, rows: int) -> Computed:
+    async def infer(self, inputs: Arrays, rows: int, terms: Terms = ANYBODY) -> Computed:
         self.calls += 1
+        self.terms = terms
         if self.gate is not None:
             await self.gate.wait()
         if self.error is not None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from serve_app import errors
 from serve_app.config import LimitsConfig
 from serve_app.errors import (
     BackendUnavailableError,
+    DeadlineExceededError,
     QueueFullError,
     SlimserveError,
     StartError,
@@ -193,12 +195,33 @@ async def test_bad_requests_are_refused_with_a_status_and_a_message(
 
 
 async def test_a_full_queue_is_resource_exhausted_and_says_when_to_come_back(door: Door) -> None:
-    door.gateway.backends["close"].error = QueueFullError("variant 'close' has 2 rows waiting")
+    door.gateway.backends["close"].error = QueueFullError("variant 'close' has 2 rows waiting", 3)
     context = await refused(door, infer_request(version="close"))
     assert context.code == StatusCode.RESOURCE_EXHAUSTED
-    assert context.trailing == [("request_id", "id-1"), ("grpc-retry-pushback-ms", "1000")]
+    assert context.trailing == [("request_id", "id-1"), ("grpc-retry-pushback-ms", "3000")]
     assert door.gateway.value("rejections_total", reason="queue_full") == 1
     assert door.gateway.value("requests_total", variant="close", outcome="shed") == 1
+
+
+async def test_the_terms_come_from_metadata_and_parameters(door: Door) -> None:
+    request = infer_request()
+    request.parameters["timeout_seconds"].double_param = 20.0
+    before = time.perf_counter()
+    await door.ModelInfer(request, Context(x_slimserve_caller="a", x_request_timeout_seconds="30"))
+    caller, deadline = door.gateway.backends[CHAMPION].terms
+    assert caller == "a"
+    assert before + 20 <= deadline <= time.perf_counter() + 20
+    context = await refused(door, infer_request(), x_request_timeout_seconds="0")
+    assert context.code == StatusCode.INVALID_ARGUMENT
+    assert "expected seconds above 0, given '0'" in context.details
+
+
+async def test_a_deadline_that_passed_is_said_and_counted(door: Door) -> None:
+    door.gateway.backends[CHAMPION].error = DeadlineExceededError("late")
+    context = await refused(door, infer_request())
+    assert (context.code, context.details) == (StatusCode.DEADLINE_EXCEEDED, "late")
+    assert door.gateway.value("requests_total", variant=CHAMPION, outcome="deadline") == 1
+    assert door.gateway.value("rejections_total", reason="deadline") == 1
 
 
 async def test_a_champion_that_is_away_is_unavailable(door: Door) -> None:
