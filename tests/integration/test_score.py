@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.integration.server import Server
+from tests.integration.server import MAX_BODY_BYTES, MAX_ROWS, Server
 from tests.support.store import CHAMPION, MODEL, make_samples, request_body, score_body, scores
 
 SCORE = f"/v1/models/{MODEL}/score"
 VARIANTS = ["original", "close", "opposite", "poor", "fragile", "slow", "program"]
+MANY = {"rows": [{"transaction": [0] * 4, "history": [[0] * 2] * 3}] * (MAX_ROWS + 1)}
 
 
 def test_named_rows_are_scored_as_the_protocol_scores_them(server: Server) -> None:
@@ -50,9 +51,9 @@ def test_both_placements_are_pinned_and_counted(server: Server, variant: str) ->
         (score_body(variant="nobody"), 404, "variant 'nobody' is not served"),
         ({"rows": [score_body()["rows"][0] | {"transaction": {"amount": 1}}]}, 400,
          "row 0: transaction: field 'night' is missing"),
-        (score_body(65), 400, "65 rows given, at most 64"),
+        (MANY, 400, f"{MAX_ROWS + 1} rows given, at most {MAX_ROWS}"),
         (b'{"rows": [', 400, "not JSON"),
-        (b" " * 65537, 413, "expected at most 65536 bytes"),
+        (b" " * (MAX_BODY_BYTES + 1), 413, f"expected at most {MAX_BODY_BYTES} bytes"),
     ],
 )  # fmt: skip
 def test_bad_rows_get_the_right_status_and_a_message(
@@ -66,7 +67,8 @@ def test_bad_rows_get_the_right_status_and_a_message(
 def test_the_documents_are_of_what_is_served(server: Server) -> None:
     openapi = server.request("GET", "/openapi.json").json()
     operation = openapi["paths"][SCORE]["post"]
-    assert operation["parameters"][0]["schema"]["enum"] == VARIANTS
+    served = server.request("GET", f"/v2/models/{MODEL}").json()["versions"]
+    assert operation["parameters"][0]["schema"]["enum"] == served
     body = operation["requestBody"]["content"]["application/json"]["example"]
     assert body == server.request("GET", f"/v1/models/{MODEL}/example").json()
     server.route()
