@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.integration.server import Server
+from tests.integration.server import MAX_BODY_BYTES, MAX_ROWS, Server
 from tests.support.store import CHAMPION, MODEL, make_samples, request_body, score_body, scores
 
 SCORE = f"/v1/models/{MODEL}/score"
@@ -50,9 +50,9 @@ def test_both_placements_are_pinned_and_counted(server: Server, variant: str) ->
         (score_body(variant="nobody"), 404, "variant 'nobody' is not served"),
         ({"rows": [score_body()["rows"][0] | {"transaction": {"amount": 1}}]}, 400,
          "row 0: transaction: field 'night' is missing"),
-        (score_body(65), 400, "65 rows given, at most 64"),
+        ({"rows": score_body()["rows"] * (MAX_ROWS + 1)}, 400, "1025 rows given, at most 1024"),
         (b'{"rows": [', 400, "not JSON"),
-        (b" " * 65537, 413, "expected at most 65536 bytes"),
+        (b" " * (MAX_BODY_BYTES + 1), 413, f"expected at most {MAX_BODY_BYTES} bytes"),
     ],
 )  # fmt: skip
 def test_bad_rows_get_the_right_status_and_a_message(
