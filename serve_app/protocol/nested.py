@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array as c_array
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ import numpy.typing as npt
 from serve_app.protocol.layouts import DTYPES, FLOATS
 
 _SHOWN_BYTES = 40
+_C_TYPES = {"FP32": "f", "FP64": "d"}
 
 
 class NestedReader:
@@ -19,6 +21,7 @@ class NestedReader:
     def __init__(self, datatype: str, rank: int) -> None:
         self._datatype = datatype
         self._dtype = np.dtype(DTYPES[datatype])
+        self._c_type = _C_TYPES.get(datatype)
         kind: Any = element(datatype)
         self._decoders = []
         for _ in range(max(1, rank)):
@@ -37,6 +40,9 @@ class NestedReader:
             raise ValueError(f"expected a flat array or one nested like shape, given {shown}")
         try:
             values = self._decoders[depth - 1](raw)
+            if depth == 1 and self._c_type is not None:
+                # As fast as numpy, and infinities need no `errstate`, which is half of the rest.
+                return np.frombuffer(c_array(self._c_type, values), self._dtype)
             with np.errstate(over="ignore"):
                 array = np.array(values, dtype=self._dtype)
         except msgspec.DecodeError as error:

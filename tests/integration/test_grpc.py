@@ -10,7 +10,7 @@ import pytest
 import tritonclient.grpc as triton
 from tritonclient.grpc import service_pb2
 
-from tests.integration.server import Server, eventually
+from tests.integration.server import MAX_BODY_BYTES, MAX_ROWS, Server, eventually
 from tests.support.store import CHAMPION, MARKER, MODEL, Inputs, make_samples, request_body, scores
 
 VARIANTS = [
@@ -149,9 +149,10 @@ def test_requests_of_both_protocols_are_counted_together(
          "INVALID_ARGUMENT", "datatype: expected FP32, given INT8"),
         ({"inputs": tensors({"transaction": np.full((1, 4), np.nan, np.float32)})},
          "INVALID_ARGUMENT", "data: expected finite FP32 values"),
-        ({"inputs": tensors(dict(make_samples(65).inputs))}, "INVALID_ARGUMENT", "65 rows given"),
-        ({"inputs": tensors(dict(make_samples(2000).inputs))}, "INVALID_ARGUMENT",
-         "body: expected at most 65536 bytes"),
+        ({"inputs": tensors(dict(make_samples(MAX_ROWS + 1).inputs))}, "INVALID_ARGUMENT",
+         f"{MAX_ROWS + 1} rows given"),
+        ({"inputs": tensors(dict(make_samples(MAX_BODY_BYTES // 40 + 1).inputs))},
+         "INVALID_ARGUMENT", f"body: expected at most {MAX_BODY_BYTES} bytes"),
         ({"outputs": [triton.InferRequestedOutput("logit")]}, "INVALID_ARGUMENT",
          "output 'logit': unknown, expected score"),
         ({"outputs": [triton.InferRequestedOutput("score", class_count=1)]}, "UNIMPLEMENTED",
