@@ -155,11 +155,10 @@ def test_a_bad_time_limit_is_said(server: Server, variant: str, value: str) -> N
 
 
 def test_a_caller_that_vanishes_costs_nothing(server: Server, variant: str) -> None:
-    counts = Counts(server, variant)
+    counts, in_flight = Counts(server, variant), server.total("in_flight")
     with busy(server, variant) as large:
-        in_flight = server.total("in_flight")
         gone = [vanishing(server, variant) for _ in range(4)]
-        eventually(lambda: server.total("in_flight") >= in_flight + 4)
+        eventually(lambda: server.total("in_flight") >= in_flight + BUSY + 4)
         for connection in gone:
             connection.close()
         eventually(lambda: counts.gained().get("requests_total cancelled") == 4)
