@@ -8,6 +8,18 @@ ingress class may have methods beside its ASGI application. So there is no secon
 costs a millisecond), and no server of our own, which Ray's health checks, draining and load
 balancing would not know of.
 
+What it costs: h2load over HAProxy, one replica, a model of 0.05 ms, 244 floats a row, two busy
+cores shared with the client, five rounds in turn with JSON over HTTP:
+
+    rows, connections   JSON, req/s   gRPC raw, against JSON   CPU ms a request, JSON and gRPC raw
+    1, 1                1,270         0.76× (0.71 to 0.81)     0.67 and 1.08
+    1, 16               1,920         0.54× (0.47 to 0.66)     0.55 and 0.97
+    8, 16               1,330         0.84× (0.64 to 1.06)     0.77 and 1.03
+    32, 16              205           3.95× (1.94 to 4.57)     4.68 and 1.33
+
+Typed contents cost as much as raw ones. Of the Python in a request of one row two thirds are Ray
+Serve's, around our method.
+
 A status is set on the context and an empty message returned. An exception would bring the same
 status to the client, but Ray Serve logs each with its trace, and a client's mistakes are no
 errors of the server.

@@ -115,6 +115,19 @@ async def test_requests_are_counted_once_and_as_over_http(door: Door) -> None:
         assert gateway.value("phase_seconds_count", variant=CHAMPION, phase=phase) == 1
 
 
+async def test_statistics_count_what_came_by_grpc(door: Door) -> None:
+    await door.ModelInfer(infer_request(2, version="close"), Context())
+    door.gateway.backends["close"].error = VariantFailedError("variant 'close' failed")
+    await door.ModelInfer(infer_request(version="close"), Context())
+    door.gateway.backends["poor"].error = QueueFullError("full")
+    await refused(door, infer_request(version="poor"))
+    statistics = door.gateway.metrics.statistics
+    assert {name: (statistics[name].answered, statistics[name].failed) for name in VARIANTS} == {
+        CHAMPION: (1, 0), "close": (1, 1), "poor": (0, 1),
+    }  # fmt: skip
+    assert statistics["close"].answered_seconds >= statistics["close"].encode_seconds > 0
+
+
 async def test_pins_by_version_metadata_and_parameter(door: Door) -> None:
     by_parameter = infer_request()
     by_parameter.parameters["x-slimserve-variant"].string_param = "close"
