@@ -93,6 +93,11 @@ class Batcher:
         """Rows that wait, not counting those being computed."""
         return self._queued_rows
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits and nothing is being computed."""
+        return self._worker is None
+
     async def submit(self, inputs: Arrays, rows: int) -> Computed:
         """Compute a request. Cancelling the caller withdraws it while it waits.
 

@@ -5,14 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from compression.store import Manifest, ModelDocument
 from serve_app.config import AppConfig
 from serve_app.errors import (
     MethodNotAllowedError,
@@ -30,6 +27,7 @@ from serve_app.gateway.http import (
     JSON,
     DisconnectedError,
     Handler,
+    Header,
     Receive,
     Scope,
     Send,
@@ -40,7 +38,9 @@ from serve_app.gateway.http import (
     respond_json,
 )
 from serve_app.gateway.predict import Answer, Predictor
+from serve_app.gateway.served import Served as Served
 from serve_app.gateway.shadow import Shadows
+from serve_app.gateway.variants import VariantAdmin
 from serve_app.metrics import NO_VARIANT, GatewayMetrics, render
 from serve_app.protocol.codec import Codec, Decoded
 from serve_app.protocol.messages import ErrorResponse, encode
@@ -48,15 +48,6 @@ from serve_app.routing.assignment import Assignment
 from serve_app.routing.table import check_variants, parse_change
 
 _log = logging.getLogger("serve_app")
-
-
-@dataclass(frozen=True)
-class Served:
-    """What this gateway serves: the model, and its variants in their order."""
-
-    document: ModelDocument
-    manifests: Mapping[str, Manifest]
-    weightable: frozenset[str]
 
 
 class _Phases(NamedTuple):
@@ -87,10 +78,18 @@ class GatewayApp:
         self._control = control
         self._admin_token = admin_token
         self._codec = Codec(served.document, config.limits.max_rows)
-        self._variant_header = {
-            name: (b"x-slimserve-variant", name.encode()) for name in served.manifests
-        }
+        self._variant_header: dict[str, Header] = {}
         self._discovery = Discovery(served.document, served.manifests, predictor)
+        self._variants = VariantAdmin(
+            served, predictor, control, self._check_token, config.limits.max_body_bytes
+        )
+        self._follow_served()
+        served.when_changed(self._follow_served)
+
+    def _follow_served(self) -> None:
+        """Routes of the variants that are served; headers stay, for answers on their way."""
+        for name in self._served.manifests:
+            self._variant_header[name] = (b"x-slimserve-variant", name.encode())
         self._routes = self._build_routes()
 
     def _build_routes(self) -> dict[str, dict[str, Handler]]:
@@ -98,6 +97,7 @@ class GatewayApp:
         base = f"/v2/models/{model}"
         routes: dict[str, dict[str, Handler]] = {
             **self._discovery.routes(),
+            **self._variants.routes(),
             "/metrics": {"GET": self._get_metrics},
             f"/admin/v1/models/{model}/routing": {
                 "GET": self._get_routing, "PUT": self._put_routing,
@@ -131,6 +131,8 @@ class GatewayApp:
     def _handler(self, path: str, method: str) -> Handler:
         methods = self._routes.get(path)
         if methods is None:
+            methods = self._variants.route(path)
+        if methods is None:
             raise self._unknown(path)
         handler = methods.get(method)
         if handler is None:
@@ -144,10 +146,10 @@ class GatewayApp:
         if parts[:2] == ["v2", "models"] and len(parts) > 2:
             if parts[2] != model:
                 return UnknownModelError(f"model {parts[2]!r} is not served, expected {model!r}")
-            if len(parts) > 4 and parts[3] == "versions" and parts[4] not in self._variant_header:
+            if len(parts) > 4 and parts[3] == "versions" and parts[4] not in self._served.manifests:
                 return UnknownVariantError(
                     f"version {parts[4]!r} of {model!r} is not served, expected one of "
-                    f"{', '.join(self._variant_header)}"
+                    f"{', '.join(self._served.manifests)}"
                 )
         if parts[:3] == ["admin", "v1", "models"] and len(parts) > 3 and parts[3] != model:
             return UnknownModelError(f"model {parts[3]!r} is not served, expected {model!r}")
@@ -248,14 +250,17 @@ class GatewayApp:
         await respond_json(send, self._predictor.assignment.table.model_dump(mode="json"))
 
     async def _put_routing(self, scope: Scope, receive: Receive, send: Send) -> None:
-        variable = self._config.admin_token_env
-        check_token(self._admin_token, variable, header(scope, b"authorization"))
+        self._check_token(scope)
         body = await read_body(scope, receive, self._config.limits.max_body_bytes)
         change = parse_change(body, self._served.document.name)
         draft = change.draft()
         check_variants(draft, self._served.manifests.keys(), self._served.weightable)
         changed = await self._control.change_table(draft.model_dump(mode="json"), change.replaces)
         await respond_json(send, explain_change(changed))
+
+    def _check_token(self, scope: Scope) -> None:
+        variable = self._config.admin_token_env
+        check_token(self._admin_token, variable, header(scope, b"authorization"))
 
 
 async def _lifespan(scope: Scope, receive: Receive, send: Send) -> None:

@@ -101,7 +101,11 @@ class Predictor:
         return Answer(await self._ask(self.champion, decoded), self.champion, "fallback", variant)
 
     async def _ask(self, variant: str, decoded: Decoded) -> Computed:
-        computed = await self.backends[variant].infer(decoded.inputs, decoded.rows)
+        backend = self.backends.get(variant)
+        if backend is None:
+            # The table is of before the variant was removed: the controller's next one is not.
+            raise BackendUnavailableError(f"variant {variant!r} is not served any more: try again")
+        computed = await backend.infer(decoded.inputs, decoded.rows)
         if not np.isfinite(computed.outputs[self._score_output]).all():
             raise NotFiniteError(f"variant {variant!r} answered a score that is not finite")
         return computed

@@ -62,9 +62,9 @@ def up(options: Options) -> None:
         console.print(f"Starting {plan.config.model} on port {settings.port} …")
         run_application(app(plan.config), settings.application, settings.port, READY_SECONDS)
         url = f"http://localhost:{settings.port}"
-        request = report.write_request(plan.config, plan.served.document)
+        request = report.write_request(plan.config, plan.document)
         report.print_report(
-            console, config=plan.config, manifests=plan.served.manifests,
+            console, config=plan.config, manifests=plan.catalogue.manifests,
             table=_table(url, plan.config.model), url=url, request=request, token=token,
             new_token=new_token,
         )  # fmt: skip

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from compression.store import Manifest
 from serve_app.batching import Computed
 from serve_app.config import AppConfig, LimitsConfig, ShadowConfig
-from serve_app.gateway.app import GatewayApp, Served
+from serve_app.gateway.app import GatewayApp
 from serve_app.gateway.control import Changed
 from serve_app.gateway.predict import Predictor
+from serve_app.gateway.served import Served
 from serve_app.gateway.shadow import Shadows
 from serve_app.metrics import Families, GatewayMetrics, render
 from serve_app.routing.assignment import Assignment
@@ -49,6 +52,9 @@ class FakeBackend:
     async def describe(self) -> dict[str, str]:
         return {"platform": "fake", "detail": "nothing"}
 
+    async def retire(self) -> None:
+        """Nothing is held."""
+
 
 class FakeControl:
     """Records changes and replies with `reply`."""
@@ -56,11 +62,26 @@ class FakeControl:
     def __init__(self, metrics: GatewayMetrics) -> None:
         self.changes: list[tuple[dict[str, Any], int]] = []
         self.reply: Changed = {"outcome": "changed", "table": {"version": 2}}
+        self.asked: list[tuple[str, str, dict[str, Any]]] = []
+        self.store: dict[str, Manifest] | Exception = {}
         self._metrics = metrics
 
     async def change_table(self, draft: dict[str, Any], replaces: int) -> Changed:
         self.changes.append((draft, replaces))
         return self.reply
+
+    async def load_variant(self, name: str, options: Mapping[str, Any]) -> Changed:
+        self.asked.append(("load", name, dict(options)))
+        return self.reply
+
+    async def unload_variant(self, name: str) -> Changed:
+        self.asked.append(("unload", name, {}))
+        return self.reply
+
+    async def published(self) -> dict[str, Manifest]:
+        if isinstance(self.store, Exception):
+            raise self.store
+        return self.store
 
     async def gather_metrics(self) -> list[Families]:
         return [self._metrics.families()]
@@ -86,9 +107,9 @@ class Gateway:
             name: make_manifest(name, b"", [], verdict="failed" if name == "poor" else "passed")
             for name in VARIANTS
         }
-        served = Served(make_document(), manifests, frozenset({CHAMPION, "close"}))
+        self.served = Served(make_document(), manifests, frozenset({CHAMPION, "close"}))
         self.app = GatewayApp(
-            config, served, self.predictor, self.shadows, self.metrics, self.control, token
+            config, self.served, self.predictor, self.shadows, self.metrics, self.control, token
         )
 
     def route(self, weights: dict[str, float], version: int = 1, **more: Any) -> None:
