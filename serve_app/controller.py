@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from serve_app.catalogue import Catalogue
 from serve_app.errors import ControlError, InvalidTableError, UnloadableError, VariantInUseError
 from serve_app.gateway.control import Changed
 from serve_app.keeper import Keeper, check_unused
+from serve_app.launcher.flags import explain_missing
 from serve_app.logs import join_serve_log
 from serve_app.routing.state import TableState
 from serve_app.routing.table import RoutingTable, TableDraft, check_variants
@@ -48,6 +50,9 @@ class Controller:
         state_dir: str,
     ) -> None:
         join_serve_log()
+        # Here, for there is one controller: each gateway would say it again.
+        if (slow := explain_missing(os.environ)) is not None:
+            _log.warning(slow)
         self._model, self._champion = document.name, document.champion
         self._application = serve.get_replica_context().app_name
         folder = Path(state_dir) / self._application / self._model

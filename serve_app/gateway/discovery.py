@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -11,6 +12,7 @@ from compression.store import Manifest, ModelDocument, TensorSpec
 from serve_app.errors import BackendUnavailableError, NotReadyError
 from serve_app.gateway.http import Handler, Receive, Scope, Send, respond, respond_json
 from serve_app.gateway.predict import Predictor
+from serve_app.launcher.flags import explain_missing
 
 PLATFORMS = {"onnxruntime": "onnxruntime_onnx", "torch": "pytorch_export"}
 
@@ -47,6 +49,7 @@ class Discovery:
 
     async def _index(self, scope: Scope, receive: Receive, send: Send) -> None:
         model = self._document.name
+        slow = explain_missing(os.environ)
         await respond_json(
             send,
             {
@@ -56,8 +59,10 @@ class Discovery:
                 "variants": list(self._manifests),
                 "infer": f"/v2/models/{model}/infer",
                 "routing": f"/admin/v1/models/{model}/routing",
+                "catalogue": f"/admin/v1/models/{model}/variants",
                 "metrics": "/metrics",
                 "protocol": "/v2",
+                **({} if slow is None else {"warning": slow}),
             },
         )
 
