@@ -5,6 +5,7 @@
 
 PROFILE ?= demo
 PORT ?= 8000
+GRPC_PORT ?= 9000
 OUT ?= out/$(PROFILE)
 VENV ?= .venv
 BASE_PYTHON ?= python3
@@ -14,13 +15,14 @@ INSTALLED := $(VENV)/.installed
 LOADTEST_PROFILE_demo := quick
 LOADTEST_PROFILE_full := full
 LOADTEST_PROFILE := $(LOADTEST_PROFILE_$(PROFILE))
+PROTOS := serve_app/protocol/inference/messages.proto serve_app/protocol/inference/service.proto
 SERVE := $(PYTHON) -m serve_app up --store $(OUT)/store --model fraud --port $(PORT) \
-	--state-dir $(OUT)/state
+	--grpc-port $(GRPC_PORT) --state-dir $(OUT)/state
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo compress compare serve original test lint format types check \
+.PHONY: help install demo compress compare serve original test lint format types stubs check \
 	bench-compression bench-distillation bench-quantisation bench-published \
-	bench-serving edge-check clean
+	bench-serving profile edge-check clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | sort | expand -t 20
@@ -64,6 +66,10 @@ format: $(INSTALLED)  ## ruff: rewrite
 types: $(INSTALLED)  ## mypy --strict
 	$(PYTHON) -m mypy
 
+stubs: $(INSTALLED)  ## generate the gRPC stubs from their .proto files
+	$(PYTHON) -m grpc_tools.protoc -I . --python_out=. --pyi_out=. $(PROTOS)
+	$(PYTHON) -m grpc_tools.protoc -I . --grpc_python_out=. serve_app/protocol/inference/service.proto
+
 check: lint types test  ## what CI runs
 
 bench-compression: $(INSTALLED)  ## what every kind of compression saves, against targets (resumes; an hour)
@@ -83,8 +89,13 @@ bench-quantisation: $(INSTALLED)  ## every way to quantise the original (resumes
 bench-published: $(INSTALLED)  ## the fraud data's baselines beside the published figures (minutes)
 	$(PYTHON) -m compression published --out out/bench-published
 
-bench-serving: $(INSTALLED)  ## the same int8 file here and behind Ray Serve's tutorial way
+bench-serving: $(INSTALLED)  ## the same int8 file here and behind four other ways (half an hour)
+	@test -e out/demo/store/fraud/model.json || $(MAKE) --no-print-directory compress PROFILE=demo
 	$(PYTHON) -m loadtest bench-serving --store out/demo/store --out out/bench-serving
+
+profile: $(INSTALLED)  ## what each microsecond of a request is spent on (five minutes)
+	@test -e out/demo/store/fraud/model.json || $(MAKE) --no-print-directory compress PROFILE=demo
+	$(PYTHON) -m loadtest profile --store out/demo/store --out out/profile
 
 edge-check: $(INSTALLED)  ## the distilled variants in onnxruntime-web against the server (needs Node)
 	@test -e $(OUT)/store/fraud/model.json || $(MAKE) --no-print-directory compress

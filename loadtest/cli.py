@@ -10,9 +10,11 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from loadtest import benchserving, openloop, saturate
 from loadtest import compare as comparing
+from loadtest import openloop, saturate
 from loadtest.arrivals import ARRIVALS
+from loadtest.bench import benchmark, layers
+from loadtest.bench.options import QUICK, QUICK_OVERLOAD, BenchOptions, OverloadOptions
 from loadtest.console import ERRORS, OUT, table
 from loadtest.errors import InvalidRunError, LoadTestError, OptionError
 from loadtest.format import rate, seconds
@@ -38,8 +40,9 @@ def parser() -> argparse.ArgumentParser:
     _add_report(commands.add_parser("report", help="write the report of a finished comparison"))
     _add_saturate(commands.add_parser("saturate", help="closed-loop throughput of any URL"))
     _add_bench_serving(
-        commands.add_parser("bench-serving", help="slimserve beside Ray Serve's tutorial way")
+        commands.add_parser("bench-serving", help="slimserve beside other ways to serve a file")
     )
+    _add_profile(commands.add_parser("profile", help="what a request's time is spent on"))
     return top
 
 
@@ -99,28 +102,78 @@ def _add_saturate(command: argparse.ArgumentParser) -> None:
 
 
 def _add_bench_serving(command: argparse.ArgumentParser) -> None:
+    defaults = BenchOptions.model_fields
+    overload = OverloadOptions()
     command.add_argument("--store", type=Path, default=Path(_DEFAULT_STORE), help="local folder")
     command.add_argument("--model", default="fraud")
     command.add_argument("--variant", default="distilled-int8", help="an ONNX variant")
     command.add_argument("--out", type=Path, default=Path("out/bench-serving"))
-    command.add_argument("--port", type=int, default=8000)
+    command.add_argument("--port", type=int, default=defaults["port"].default)
     command.add_argument("--connections", type=int, nargs="+", default=[1, 16, 64])
-    command.add_argument("--rounds", type=int, default=3, help="restarts of each server")
-    command.add_argument("--duration", type=float, default=4.0, help="seconds each")
+    command.add_argument("--rounds", type=int, help="restarts of each server (default: 5)")
+    command.add_argument("--duration", type=float, help="seconds each (default: 4)")
+    command.add_argument("--gateways", type=int, default=1, help="gateway replicas of slimserve")
+    command.add_argument("--only", nargs="+", default=[], help="contenders (default: all)")
+    command.add_argument("--overload-runs", type=int, help=f"default: {overload.runs}; 0: none")
+    command.add_argument("--overload-seconds", type=float, help=f"default: {overload.seconds:g}")
+    command.add_argument("--deadline-seconds", type=float, default=overload.deadline_seconds)
+    command.add_argument("--quick", action="store_true", help="two rounds of seconds; to try it")
     command.set_defaults(action=_bench_serving)
 
 
-def _bench_serving(options: argparse.Namespace) -> None:
-    benchserving.bench(
-        benchserving.BenchOptions(
+def _add_profile(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--store", type=Path, default=Path(_DEFAULT_STORE), help="local folder")
+    command.add_argument("--model", default="fraud")
+    command.add_argument("--variant", default="distilled-int8", help="an ONNX variant")
+    command.add_argument("--out", type=Path, default=Path("out/profile"))
+    command.add_argument("--port", type=int, default=8000, help="and the one after it")
+    command.add_argument("--connections", type=int, default=16, help="for requests per second")
+    command.add_argument("--rounds", type=int, default=5)
+    command.add_argument("--duration", type=float, default=3.0, help="seconds each")
+    command.set_defaults(action=_profile)
+
+
+def _profile(options: argparse.Namespace) -> None:
+    layers.profile(
+        BenchOptions(
             store=options.store,
             model=options.model,
             variant=options.variant,
             out=options.out,
             port=options.port,
-            connections=tuple(options.connections),
+            connections=(options.connections,),
             rounds=options.rounds,
             seconds=options.duration,
+        )
+    )
+
+
+def _bench_serving(options: argparse.Namespace) -> None:
+    overload = QUICK_OVERLOAD if options.quick else OverloadOptions()
+    given = {
+        "runs": options.overload_runs,
+        "seconds": options.overload_seconds,
+        "deadline_seconds": options.deadline_seconds,
+    }
+    rounds = {"rounds": options.rounds, "seconds": options.duration}
+    benchmark.bench(
+        BenchOptions.model_validate(
+            {
+                "store": options.store,
+                "model": options.model,
+                "variant": options.variant,
+                "out": options.out,
+                "port": options.port,
+                "connections": options.connections,
+                "gateways": options.gateways,
+                "only": options.only,
+                **(QUICK if options.quick else {}),
+                **{name: value for name, value in rounds.items() if value is not None},
+                "overload": {
+                    **overload.model_dump(),
+                    **{name: value for name, value in given.items() if value is not None},
+                },
+            }
         )
     )
 

@@ -53,12 +53,12 @@ class Target:
 def request_bytes(
     target: Target, path: str, content: bytes, headers: dict[str, str] | None = None
 ) -> bytes:
-    """A whole POST request, head and JSON body, ready to be sent."""
-    extra = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
+    """A whole POST request, head and body, ready to be sent; JSON unless `headers` say else."""
+    named = {"Content-Type": "application/json", "Accept": "application/json", **(headers or {})}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in named.items())
     head = (
         f"POST {path} HTTP/1.1\r\nHost: {target.header}\r\n"
-        "Content-Type: application/json\r\nAccept: application/json\r\n"
-        f"{extra}Content-Length: {len(content)}\r\n\r\n"
+        f"{lines}Content-Length: {len(content)}\r\n\r\n"
     )
     return head.encode("ascii") + content
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import gevent
 from geventhttpclient._parser import HTTPParseError
@@ -22,6 +22,7 @@ from loadtest.measurement import (
     ProbeSpec,
 )
 from loadtest.payloads import infer_path
+from loadtest.phases import PhasedResult, PhasedSpec, PhaseRecorder, phase_times, raise_file_limit
 from loadtest.recorder import OK, REJECTED, Recorder
 
 _WARM_CONNECTIONS = 64
@@ -30,11 +31,20 @@ _WARM_CONNECTIONS = 64
 class Engine:
     """Sends `bodies` to a model of an Open Inference Protocol server at `url`.
 
-    `path` overrides the model's infer path, for servers that speak another protocol.
+    `path` overrides the model's infer path, for servers that speak another protocol; `headers`
+    are added to every request.
     """
 
-    def __init__(self, url: str, model: str, bodies: Sequence[bytes], path: str = "") -> None:
+    def __init__(
+        self,
+        url: str,
+        model: str,
+        bodies: Sequence[bytes],
+        path: str = "",
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         self._target = Target.from_url(url)
+        self._headers = dict(headers or {})
         self._model = model
         self._bodies = bodies
         self._path = path
@@ -42,7 +52,7 @@ class Engine:
 
     def _requests(self, variant: str) -> list[bytes]:
         path = self._path or infer_path(self._model, variant)
-        return [request_bytes(self._target, path, body) for body in self._bodies]
+        return [request_bytes(self._target, path, body, self._headers) for body in self._bodies]
 
     def open_loop(self, spec: ProbeSpec) -> Probe:
         """Make one open-loop run. Raises OSError where no connection can be opened at all."""
@@ -75,6 +85,22 @@ class Engine:
             dispatcher.drain(0.05 if stopped else spec.drain_seconds)
             cpu = time.process_time() - cpu
         return summarise(spec, recorder, pace, cpu, stopped)
+
+    def phased(self, spec: PhasedSpec) -> PhasedResult:
+        """Make one open-loop run whose rate changes. Raises OSError as `open_loop` does."""
+        raise_file_limit()
+        times = phase_times(spec)
+        recorder = PhaseRecorder()
+        requests = self._requests(spec.variant)
+        dispatcher = Dispatcher(self._target, requests, recorder, spec.max_in_flight)
+        dispatcher.warm(_WARM_CONNECTIONS)
+        with _QuietCollector():
+            cpu = time.process_time()
+            pace = dispatcher.walk(times.tolist(), lambda: False)
+            dispatcher.drain(spec.drain_seconds)
+            cpu = time.process_time() - cpu
+        dispatcher.close()
+        return recorder.result(spec, times, cpu / pace.elapsed_seconds)
 
     def closed_loop(self, spec: ClosedSpec) -> ClosedResult:
         """Saturate the server with a fixed number of connections."""

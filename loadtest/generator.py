@@ -3,8 +3,8 @@
 One start-up serves many probes: a search makes dozens, and starting Python for each would cost
 more time than the probes. A process of its own also keeps the caller's work off the clock.
 
-    → {"setup": {…}} | {"open": {…}} | {"closed": {…}}        one command a line
-    ← {"ready": bodies} | {"open": {…}} | {"closed": {…}} | {"error": "…"}
+    → {"setup": {…}} | {"open": {…}} | {"closed": {…}} | {"phased": {…}}    one command a line
+    ← {"ready": bodies} | {"open": {…}} | {"closed": {…}} | {"phased": {…}} | {"error": "…"}
 """
 
 from __future__ import annotations
@@ -18,9 +18,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
+from pydantic import Field
+
 from loadtest.documents import Document
 from loadtest.errors import GeneratorError, LoadTestError
 from loadtest.measurement import ClosedResult, ClosedSpec, Probe, ProbeSpec
+from loadtest.phases import PhasedResult, PhasedSpec
 
 
 class Setup(Document):
@@ -35,6 +38,8 @@ class Setup(Document):
     body_file: str = ""
     path: str = ""
     """URL path in place of the model's infer path."""
+    headers: dict[str, str] = Field(default_factory=dict)
+    """Of every request, besides the usual ones or in their place."""
 
 
 class Generator:
@@ -71,6 +76,10 @@ class Generator:
     def closed_loop(self, spec: ClosedSpec) -> ClosedResult:
         """Make one closed-loop run."""
         return ClosedResult.model_validate(self._ask({"closed": spec.model_dump()})["closed"])
+
+    def phased(self, spec: PhasedSpec) -> PhasedResult:
+        """Make one open-loop run whose rate changes."""
+        return PhasedResult.model_validate(self._ask({"phased": spec.model_dump()})["phased"])
 
     def _ask(self, command: dict[str, Any]) -> dict[str, Any]:
         stdin, stdout = self._pipes()
@@ -138,13 +147,16 @@ def serve(commands: IO[str], answers: IO[str]) -> None:
             if "setup" in command:
                 setup = Setup.model_validate(command["setup"])
                 bodies = _bodies(setup)
-                engine = Engine(setup.url, setup.model, bodies, setup.path)
+                engine = Engine(setup.url, setup.model, bodies, setup.path, setup.headers)
                 answer: dict[str, Any] = {"ready": len(bodies)}
             elif engine is None:
                 answer = {"error": "no setup came before the first run"}
             elif "open" in command:
                 spec = ProbeSpec.model_validate(command["open"])
                 answer = {"open": engine.open_loop(spec).model_dump()}
+            elif "phased" in command:
+                phased = PhasedSpec.model_validate(command["phased"])
+                answer = {"phased": engine.phased(phased).model_dump()}
             else:
                 closed = ClosedSpec.model_validate(command["closed"])
                 answer = {"closed": engine.closed_loop(closed).model_dump()}

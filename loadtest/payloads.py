@@ -45,6 +45,44 @@ def body(model: Model, samples: Samples, start: int, rows: int) -> bytes:
     return json.dumps(document, separators=(",", ":")).encode()
 
 
+def binary_body(
+    model: Model, samples: Samples, start: int, rows: int
+) -> tuple[bytes, dict[str, str]]:
+    """The same request with binary tensors, in and out, and the headers that belong to it."""
+    index = np.arange(start, start + rows) % len(samples)
+    blobs = {
+        tensor.name: np.ascontiguousarray(samples.inputs[tensor.name][index])
+        for tensor in model.inputs
+    }
+    head = {
+        "id": str(start),
+        "parameters": {
+            model.routing_key: str(samples.routing_keys[index[0]]),
+            "binary_data_output": True,
+        },
+        "inputs": [_binary_input(tensor, blobs[tensor.name]) for tensor in model.inputs],
+    }
+    encoded = json.dumps(head, separators=(",", ":")).encode()
+    # Little-endian, as the protocol wants it whatever this machine is.
+    content = b"".join(
+        blob.astype(blob.dtype.newbyteorder("<")).tobytes() for blob in blobs.values()
+    )
+    headers = {
+        "Content-Type": "application/octet-stream",
+        "Inference-Header-Content-Length": str(len(encoded)),
+    }
+    return encoded + content, headers
+
+
+def _binary_input(tensor: Tensor, array: npt.NDArray[Any]) -> dict[str, Any]:
+    return {
+        "name": tensor.name,
+        "shape": list(array.shape),
+        "datatype": tensor.datatype,
+        "parameters": {"binary_data_size": array.nbytes},
+    }
+
+
 def _input(tensor: Tensor, array: npt.NDArray[Any]) -> dict[str, Any]:
     return {
         "name": tensor.name,

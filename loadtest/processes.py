@@ -121,6 +121,32 @@ class LocalAccountant:
         return _measure(found.values())
 
 
+class MemoryWatch:
+    """Samples the resident memory of a snapshot's serving processes.
+
+    Finding the processes costs tens of milliseconds of a core; asking those found costs almost
+    nothing, and may be done while a load test runs.
+    """
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._processes = [
+            psutil.Process(int(key.split("@")[0]))
+            for key, role in snapshot.roles.items()
+            if role in SERVING
+        ]
+
+    def bytes(self) -> int:
+        """Resident memory of all of them now, bytes; one that ended has none."""
+        return sum(self._resident(process) for process in self._processes)
+
+    @staticmethod
+    def _resident(process: psutil.Process) -> int:
+        try:
+            return int(process.memory_info().rss)
+        except psutil.Error:
+            return 0
+
+
 def make_accountant(url: str, client_pid: int) -> Accountant:
     """For a local URL the accountant of its port, for any other one that sees nothing."""
     target = Target.from_url(url)
@@ -233,3 +259,25 @@ def serving_flags(url: str) -> dict[str, str]:
             continue
         flags.update({k: v for k, v in environment.items() if k.startswith(_FLAG_PREFIXES)})
     return dict(sorted(flags.items()))
+
+
+def replica_ports(port: int) -> list[int]:
+    """TCP ports that the replicas behind a proxy's port of this machine listen at themselves."""
+    replicas = {
+        process.pid
+        for process in _families(_ray_nodes(listeners(port)))
+        if role_of(_title(process)) == "replica"
+    }
+    try:
+        found = psutil.net_connections(kind="tcp")
+    except psutil.AccessDenied:
+        return []
+    return sorted(
+        {
+            connection.laddr.port
+            for connection in found
+            if connection.status == psutil.CONN_LISTEN
+            and connection.laddr
+            and connection.pid in replicas
+        }
+    )

@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -35,9 +36,9 @@ _SOCKET = re.compile(r"Socket errors: connect (\d+), read (\d+), write (\d+), ti
 
 
 class Saturation(Document):
-    """Throughput of a number of connections."""
+    """Throughput of a number of connections; client `none`: a loop without a server."""
 
-    client: Literal["wrk", "own"]
+    client: Literal["wrk", "own", "none"]
     connections: int
     duration_seconds: float
     requests_per_second: float
@@ -76,23 +77,26 @@ def parse_wrk(text: str, connections: int, duration_seconds: float) -> Saturatio
     )
 
 
-def _script(body: bytes) -> str:
-    """wrk takes a POST body from a script only; a long bracket needs no escaping."""
-    text = body.decode("utf-8")
-    fence = "="
-    while f"]{fence}]" in text:
-        fence += "="
-    # A newline right after the opening bracket is skipped by the language, so one is added.
-    return (
-        'wrk.method = "POST"\nwrk.headers["Content-Type"] = "application/json"\n'
-        f"wrk.body = [{fence}[\n{text}]{fence}]\n"
-    )
+def _script(body: bytes, headers: Mapping[str, str]) -> str:
+    """wrk takes a POST body from a script only; as numbers, any byte can stand in one."""
+    named = {"Content-Type": "application/json", **headers}
+    lines = [
+        f"wrk.headers[{json.dumps(name)}] = {json.dumps(value)}" for name, value in named.items()
+    ]
+    text = "".join(f"\\{byte:03d}" for byte in body)
+    return "\n".join(['wrk.method = "POST"', *lines, f'wrk.body = "{text}"', ""])
 
 
-def with_wrk(url: str, body: bytes, connections: int, duration_seconds: float) -> Saturation:
+def with_wrk(
+    url: str,
+    body: bytes,
+    connections: int,
+    duration_seconds: float,
+    headers: Mapping[str, str] | None = None,
+) -> Saturation:
     """One run of wrk with one thread, which saturates more than two cores of server."""
-    with tempfile.NamedTemporaryFile("w", suffix=".wrk", encoding="utf-8") as script:
-        script.write(_script(body))
+    with tempfile.NamedTemporaryFile("w", suffix=".wrk", encoding="ascii") as script:
+        script.write(_script(body, headers or {}))
         script.flush()
         command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(duration_seconds))}s",
                    "--latency", "-s", script.name, url]  # fmt: skip
@@ -119,10 +123,25 @@ def with_own(generator: Generator, connections: int, duration_seconds: float) ->
     )
 
 
+def setup_for(url: str, body: Path, headers: Mapping[str, str] | None = None) -> Setup:
+    """Settings of our own client for one body and one URL."""
+    parts = urlsplit(url)
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    base = f"{parts.scheme}://{parts.netloc}"
+    return Setup(url=base, body_file=str(body), path=path, headers=dict(headers or {}))
+
+
 def measure(
-    url: str, body: Path, connections: list[int], duration_seconds: float, client: Client = "auto"
+    url: str,
+    body: Path,
+    connections: Sequence[int],
+    duration_seconds: float,
+    client: Client = "auto",
+    headers: Mapping[str, str] | None = None,
 ) -> list[Saturation]:
     """Saturate `url` with the content of `body`, once per number of connections.
+
+    `headers` are sent besides the usual ones; the body is JSON unless they say else.
 
     Raises:
         OptionError: the body cannot be read, a number is out of range, or wrk is not there.
@@ -137,11 +156,8 @@ def measure(
     if client == "wrk" and not installed:
         raise OptionError("--client wrk: wrk is not installed; use --client own")
     if client != "own" and installed:
-        return [with_wrk(url, content, number, duration_seconds) for number in connections]
-    parts = urlsplit(url)
-    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    setup = Setup(url=f"{parts.scheme}://{parts.netloc}", body_file=str(body), path=path)
-    with Generator(setup) as generator:
+        return [with_wrk(url, content, n, duration_seconds, headers) for n in connections]
+    with Generator(setup_for(url, body, headers)) as generator:
         return [with_own(generator, number, duration_seconds) for number in connections]
 
 

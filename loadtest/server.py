@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any
 
@@ -38,8 +38,14 @@ class Server:
         self._target = Target.from_url(url)
         self._timeout_seconds = timeout_seconds
 
-    def call(self, method: str, path: str, content: bytes | None = None) -> tuple[int, bytes]:
-        """One request on a connection of its own.
+    def call(
+        self,
+        method: str,
+        path: str,
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> tuple[int, bytes]:
+        """One request on a connection of its own, JSON unless `headers` say else.
 
         Raises:
             UnreachableError: nothing answers.
@@ -47,7 +53,8 @@ class Server:
         kind = HTTPSConnection if self._target.tls else HTTPConnection
         connection = kind(self._target.host, self._target.port, timeout=self._timeout_seconds)
         try:
-            connection.request(method, path, content, {"Content-Type": "application/json"})
+            named = {"Content-Type": "application/json", **(headers or {})}
+            connection.request(method, path, content, named)
             response = connection.getresponse()
             return response.status, response.read()
         except (OSError, HTTPException) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import signal
@@ -15,10 +16,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
+
 from loadtest.errors import UnreachableError
 
 READY_SECONDS = 120.0
 STOP_SECONDS = 40.0
+_LINGER_SECONDS = 5.0
 _POLL_SECONDS = 0.2
 
 
@@ -29,11 +33,17 @@ def serving(
     """Run a server command; yields the seconds it took until `ready_url` answered 200.
 
     Its output goes to `log`. On the way out it gets SIGINT, as Ctrl-C would send it, and what it
-    started may take a moment to follow: the port is free when this ends, or STOP_SECONDS over.
+    started may take a moment to follow; what is left of its processes after that is killed.
 
     Raises:
-        UnreachableError: it ended before it was ready, or was not ready in time.
+        UnreachableError: somebody else has the port, it ended before it was ready or was not ready
+            in time, or the port is still taken when all its processes are gone.
     """
+    if _listens(ready_url):
+        raise UnreachableError(
+            f"somebody listens at {ready_url} already, and would be measured in place of "
+            f"{command!r}: stop it, or choose another port"
+        )
     log.parent.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     with log.open("wb") as output:
@@ -50,7 +60,7 @@ def serving(
             yield time.monotonic() - started
         finally:
             _stop(process)
-            _wait_closed(ready_url)
+            _wait_closed(ready_url, log)
 
 
 def _wait_ready(process: subprocess.Popen[bytes], url: str, log: Path, command: str) -> None:
@@ -77,15 +87,24 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _wait_closed(url: str) -> None:
-    """Ray's proxy lets go of the port a little after the command that started it has ended."""
+def _listens(url: str) -> bool:
     address = urllib.parse.urlsplit(url)
+    try:
+        socket.create_connection((address.hostname or "", address.port or 80), 1.0).close()
+    except OSError:
+        return False
+    return True
+
+
+def _wait_closed(url: str, log: Path) -> None:
+    """Ray's proxy lets go of the port a little after the command that started it has ended."""
     deadline = time.monotonic() + STOP_SECONDS
-    while time.monotonic() < deadline:
-        try:
-            socket.create_connection((address.hostname or "", address.port or 80), 1.0).close()
-        except OSError:
-            return
+    while _listens(url):
+        if time.monotonic() > deadline:
+            raise UnreachableError(
+                f"{url} is still listened at {STOP_SECONDS:.0f} s after its server was stopped: "
+                f"stop what is left of it by hand; log: {log}"
+            )
         time.sleep(_POLL_SECONDS)
 
 
@@ -94,10 +113,22 @@ def _last_lines(log: Path, lines: int = 8) -> str:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
+    family = _family(process.pid)
     if process.poll() is None:
         process.send_signal(signal.SIGINT)
-    try:
+    with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    _, left = psutil.wait_procs(family, timeout=_LINGER_SECONDS)
+    for one in left:
+        with contextlib.suppress(psutil.Error):
+            one.kill()
+    process.wait()
+
+
+def _family(pid: int) -> list[psutil.Process]:
+    """A process and all below it, also those in sessions of their own, as Ray's are."""
+    try:
+        parent = psutil.Process(pid)
+        return [parent, *parent.children(recursive=True)]
+    except psutil.Error:
+        return []

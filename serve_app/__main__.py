@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,9 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--store", help="model store, folder or URI (default: the config's)")
     up.add_argument("--model", help="model in the store (default: the config's)")
     up.add_argument("--port", type=int, help="HTTP port (default: the config's, or 8000)")
+    up.add_argument(
+        "--grpc-port", type=int, help="gRPC port, 0: no gRPC (default: the config's, or none)"
+    )
     up.add_argument("--ready-file", type=Path, help="JSON file to write once requests are answered")
     up.add_argument("--state-dir", help="where routing tables are kept (default: the config's)")
     up.add_argument(
@@ -28,12 +32,41 @@ def _parser() -> argparse.ArgumentParser:
         help="also start Ray's dashboard",
     )
     up.add_argument("--verbose", action="store_true", help="show the logs of Ray's processes")
+    up.set_defaults(action=_up)
+    _add_profile(commands.add_parser("profile", help="what a request's time is spent on"))
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; returns its exit code, see `serve_app.errors`."""
-    arguments = _parser().parse_args(argv)
+def _add_profile(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--store", default="out/demo/store", help="model store, folder or URI")
+    command.add_argument("--model", default="fraud")
+    command.add_argument("--variant", default="distilled-int8")
+    command.add_argument("--rows", type=int, default=1, help="rows of a request")
+    command.add_argument("--callers", type=int, nargs="+", default=[1, 16], help="at once")
+    command.add_argument("--seconds", type=float, default=10.0, help="timed, and as long sampled")
+    command.add_argument("--json", type=Path, help="write the figures here")
+    command.set_defaults(action=_profile)
+
+
+def _profile(arguments: argparse.Namespace) -> None:
+    from serve_app.profiling.profile import Options, as_document, as_text, profile
+
+    options = Options(
+        store=arguments.store,
+        model=arguments.model,
+        variant=arguments.variant,
+        rows=arguments.rows,
+        callers=tuple(arguments.callers),
+        seconds=arguments.seconds,
+    )
+    profiles = profile(options)
+    print(as_text(options, profiles))
+    if arguments.json is not None:
+        arguments.json.parent.mkdir(parents=True, exist_ok=True)
+        arguments.json.write_text(json.dumps(as_document(options, profiles), indent=2) + "\n")
+
+
+def _up(arguments: argparse.Namespace) -> None:
     from serve_app.launcher.up import Options, up
 
     options = Options(
@@ -41,13 +74,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         store=arguments.store,
         model=arguments.model,
         port=arguments.port,
+        grpc_port=arguments.grpc_port,
         ready_file=arguments.ready_file,
         state_dir=arguments.state_dir,
         dashboard=arguments.dashboard,
         verbose=arguments.verbose,
     )
+    up(options)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns its exit code, see `serve_app.errors`."""
+    arguments = _parser().parse_args(argv)
     try:
-        up(options)
+        arguments.action(arguments)
     except (StartError, StoreError) as error:
         print(f"slimserve: {error}", file=sys.stderr)
         return error.exit_code

@@ -21,7 +21,7 @@ from ray.serve.schema import LoggingConfig
 from compression.store import ModelDocument, ModelStore, StoreError
 from serve_app.backends.deployment import ModelServer
 from serve_app.catalogue import Catalogue, Entry, read_entry
-from serve_app.config import AppConfig, VariantConfig, parse_config
+from serve_app.config import AppConfig, AutoscalingConfig, VariantConfig, parse_config
 from serve_app.controller import CONTROLLER, GATEWAY, Controller
 from serve_app.errors import ConfigError, InvalidTableError, UnloadableError
 from serve_app.gateway.replica import Gateway
@@ -138,15 +138,32 @@ def _all_variants(
 
 
 def _model_deployment(variant: VariantConfig) -> serve.Deployment:
+    options: dict[str, Any] = {"num_replicas": variant.num_replicas}
+    if variant.autoscaling is not None:
+        options = {"autoscaling_config": _autoscaling(variant.autoscaling)}
+    if variant.max_ongoing_requests is not None:
+        # Calls that no replica takes wait in the gateway, and that queue needs a bound too.
+        options["max_queued_requests"] = variant.max_queued_rows
     return _deployment(
         ModelServer,
         variant.name,
-        num_replicas=variant.num_replicas,
         num_cpus=variant.num_cpus,
         num_gpus=variant.num_gpus,
-        # Our queue is counted in rows and answers 429; Ray's limit only has to stay out of its way.
-        max_ongoing_requests=variant.max_queued_rows + variant.max_batch_rows,
+        # Our queue is counted in rows and answers 429; by default Ray's only stays out of its way.
+        max_ongoing_requests=variant.most_ongoing_requests,
+        **options,
     )
+
+
+def _autoscaling(config: AutoscalingConfig) -> dict[str, Any]:
+    """As Ray Serve spells it."""
+    return {
+        "min_replicas": config.min_replicas,
+        "max_replicas": config.max_replicas,
+        "target_ongoing_requests": config.target_ongoing_requests,
+        "upscale_delay_s": config.upscale_delay_seconds,
+        "downscale_delay_s": config.downscale_delay_seconds,
+    }
 
 
 def _deployment(

@@ -9,43 +9,34 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from itertools import chain
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from serve_app.errors import QueueFullError
+from serve_app.errors import DeadlineExceededError, QueueFullError
+from serve_app.expiry import Expiry
+from serve_app.fairness import Computed as Computed
+from serve_app.fairness import FairQueue, Waiting
+from serve_app.pace import Pace
 from serve_app.runners.base import Arrays
+from serve_app.terms import ANYBODY, Terms
+
+_ALLOWANCE = 1.25
+"""Of the time a batch is expected to take: who would be ready just in time would often be late."""
 
 Run = Callable[[Mapping[str, npt.NDArray[Any]]], Arrays]
-
-
-class Computed(NamedTuple):
-    """A request's share of a batch. Times in seconds; the inference is the whole batch's."""
-
-    outputs: Arrays
-    queue_seconds: float
-    infer_seconds: float
 
 
 class BatchObserver(Protocol):
     """Told about every batch that was computed."""
 
-    def batch(self, rows: int) -> None:
-        """A batch of `rows` rows went through the model."""
+    def batch(self, rows: int, seconds: float) -> None:
+        """A batch of `rows` rows went through the model in `seconds`."""
         ...
-
-
-@dataclass(eq=False, slots=True)
-class _Waiting:
-    inputs: Arrays
-    rows: int
-    since: float
-    future: asyncio.Future[Computed]
 
 
 class Batcher:
@@ -65,6 +56,10 @@ class Batcher:
                   on the loop, at once         245 µs               4,100 req/s
 
     So a thread costs a lone request 65-75 µs, and at once costs everybody their company.
+
+    Callers take turns (`fairness.py`). A request of more rows than a batch may have is computed in
+    pieces, each of them in its turn. A request has `timeout_seconds`, or less if its terms say so:
+    once they are over it is answered so, and if it waited it is not computed any more.
     """
 
     def __init__(
@@ -74,6 +69,7 @@ class Batcher:
         name: str,
         max_batch_rows: int,
         max_queued_rows: int,
+        timeout_seconds: float,
         direct_rows: int = 0,
         observer: BatchObserver | None = None,
     ) -> None:
@@ -81,95 +77,148 @@ class Batcher:
         self._name = name
         self._max_batch_rows = max_batch_rows
         self._max_queued_rows = max_queued_rows
+        self._timeout_seconds = timeout_seconds
         self._direct_rows = direct_rows
         self._observer = observer
-        self._waiting: deque[_Waiting] = deque()
-        self._queued_rows = 0
+        self._pace = Pace()
+        self._queue = FairQueue()
+        self._computing: list[Waiting] = []
+        self._expiry = Expiry(self._live, self._expire)
         self._worker: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"infer-{name}")
 
     @property
     def queued_rows(self) -> int:
         """Rows that wait, not counting those being computed."""
-        return self._queued_rows
+        return self._queue.rows
 
     @property
     def idle(self) -> bool:
         """Whether nothing waits and nothing is being computed."""
         return self._worker is None
 
-    async def submit(self, inputs: Arrays, rows: int) -> Computed:
+    async def submit(self, inputs: Arrays, rows: int, terms: Terms = ANYBODY) -> Computed:
         """Compute a request. Cancelling the caller withdraws it while it waits.
 
         Raises:
-            QueueFullError: more rows wait than `max_queued_rows` allows.
+            QueueFullError: more rows wait than `max_queued_rows` allows. With nothing waiting
+                any request is let in.
+            DeadlineExceededError: its time is over.
             Exception: whatever the runner raises for this request.
         """
-        idle = self._worker is None
-        if not idle and self._queued_rows + rows > self._max_queued_rows:
-            raise QueueFullError(
-                f"variant {self._name!r} has {self._queued_rows} rows waiting, "
-                f"at most {self._max_queued_rows} may: try again"
-            )
-        loop = asyncio.get_running_loop()
-        waiting = _Waiting(inputs, rows, time.perf_counter(), loop.create_future())
-        self._waiting.append(waiting)
-        self._queued_rows += rows
-        if idle:
-            self._worker = loop.create_task(self._work())
+        queued = self._queue.rows
+        if queued and queued + rows > self._max_queued_rows:
+            raise self._full()
+        since = time.perf_counter()
+        deadline = since + self._timeout_seconds
+        if terms.deadline < deadline:
+            deadline = terms.deadline
+            if deadline <= since:
+                raise self._late()
+        if rows > self._max_batch_rows:
+            return await self._submit_pieces(inputs, rows, terms.caller, since, deadline)
+        waiting = self._enter(inputs, rows, terms.caller, since, deadline)
         try:
             return await waiting.future
-        finally:
-            if waiting.future.cancelled() and waiting in self._waiting:
-                self._waiting.remove(waiting)
-                self._queued_rows -= rows
+        except asyncio.CancelledError:
+            self._queue.withdraw(waiting)
+            raise
 
     async def close(self) -> None:
         """Stop; whoever still waits is cancelled."""
         if self._worker is not None:
             self._worker.cancel()
-        for waiting in self._waiting:
+        self._expiry.close()
+        for waiting in list(self._queue):
             waiting.future.cancel()
         self._thread.shutdown(wait=False)
 
+    def _enter(
+        self, inputs: Arrays, rows: int, caller: str, since: float, deadline: float
+    ) -> Waiting:
+        loop = asyncio.get_running_loop()
+        waiting = Waiting(inputs, rows, since, deadline, loop.create_future())
+        self._queue.push(caller, waiting)
+        if deadline < self._expiry.next:
+            self._expiry.watch(deadline)
+        if self._worker is None:
+            self._worker = loop.create_task(self._work())
+        return waiting
+
+    async def _submit_pieces(
+        self, inputs: Arrays, rows: int, caller: str, since: float, deadline: float
+    ) -> Computed:
+        size = self._max_batch_rows
+        pieces = [
+            self._enter(
+                {name: array[start : start + size] for name, array in inputs.items()},
+                min(size, rows - start), caller, since, deadline,
+            )
+            for start in range(0, rows, size)
+        ]  # fmt: skip
+        try:
+            return _joined(await asyncio.gather(*(piece.future for piece in pieces)))
+        finally:
+            for piece in pieces:
+                piece.future.cancel()
+                self._queue.withdraw(piece)
+
     async def _work(self) -> None:
         try:
-            while batch := self._take():
-                await self._compute(batch)
+            while self._queue.rows:
+                await self._compute(self._take())
+                if self._queue.rows:
+                    # Batches on the loop, one after the other, would hold it up all together.
+                    await asyncio.sleep(0)
         finally:
+            self._computing = []
             self._worker = None
 
-    def _take(self) -> list[_Waiting]:
-        """The next batch: in order of arrival, up to the cap, at least one request."""
-        batch: list[_Waiting] = []
-        rows = 0
-        while self._waiting and (not batch or rows + self._waiting[0].rows <= self._max_batch_rows):
-            waiting = self._waiting.popleft()
-            self._queued_rows -= waiting.rows
-            if not waiting.future.done():
-                batch.append(waiting)
-                rows += waiting.rows
+    def _take(self) -> list[Waiting]:
+        """The next batch: in turn, up to the cap.
+
+        Whoever's time will be over before the batch is done is dropped: computed in vain, under
+        overload it would make all those behind it late as well. Not the last one, though, while
+        its time is not over: it renews the estimate.
+        """
+        queue, batch, rows = self._queue, list[Waiting](), 0
+        now = time.perf_counter()
+        ready = now + _ALLOWANCE * self._pace.batch_seconds
+        while queue.rows and (waiting := queue.first()) is not None:
+            if waiting.deadline <= ready and (
+                batch or queue.rows > waiting.rows or waiting.deadline <= now
+            ):
+                self._expire(waiting)
+                continue
+            rows += waiting.rows
+            if batch and rows > self._max_batch_rows:
+                break
+            batch.append(queue.take())
+        self._computing = batch
         return batch
 
-    async def _compute(self, batch: list[_Waiting]) -> None:
+    async def _compute(self, batch: list[Waiting]) -> None:
+        if not batch:
+            return
+        rows = batch[0].rows if len(batch) == 1 else sum([waiting.rows for waiting in batch])
         started = time.perf_counter()
         try:
-            outputs = await self._infer(
-                _concatenate([waiting.inputs for waiting in batch]),
-                sum(waiting.rows for waiting in batch),
-            )
+            outputs = await self._infer(_concatenate(batch), rows)
         except Exception as error:  # noqa: BLE001 - a runner may raise anything
             await self._compute_singly(batch, error)
             return
-        seconds = time.perf_counter() - started
-        self._observe(sum(waiting.rows for waiting in batch))
+        seconds = self._count(rows, started)
+        if len(batch) == 1:
+            _resolve(batch[0], Computed(outputs, started - batch[0].since, seconds))
+            return
         start = 0
         for waiting in batch:
-            share = {name: array[start : start + waiting.rows] for name, array in outputs.items()}
-            start += waiting.rows
+            end = start + waiting.rows
+            share = {name: array[start:end] for name, array in outputs.items()}
             _resolve(waiting, Computed(share, started - waiting.since, seconds))
+            start = end
 
-    async def _compute_singly(self, batch: list[_Waiting], error: Exception) -> None:
+    async def _compute_singly(self, batch: list[Waiting], error: Exception) -> None:
         """One poisonous request must fail alone: after a failed batch each is tried once more."""
         if len(batch) == 1:
             _reject(batch[0], error)
@@ -183,8 +232,7 @@ class Batcher:
             except Exception as own:  # noqa: BLE001 - a runner may raise anything
                 _reject(waiting, own)
                 continue
-            seconds = time.perf_counter() - started
-            self._observe(waiting.rows)
+            seconds = self._count(waiting.rows, started)
             _resolve(waiting, Computed(outputs, started - waiting.since, seconds))
 
     async def _infer(self, inputs: Arrays, rows: int) -> Arrays:
@@ -192,23 +240,61 @@ class Batcher:
             return self._run(inputs)
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, inputs)
 
-    def _observe(self, rows: int) -> None:
+    def _count(self, rows: int, started: float) -> float:
+        """Note a batch that was computed; returns its seconds."""
+        seconds = time.perf_counter() - started
+        self._pace.batch(rows, seconds)
         if self._observer is not None:
-            self._observer.batch(rows)
+            self._observer.batch(rows, seconds)
+        return seconds
+
+    def _live(self) -> Iterator[Waiting]:
+        return chain(self._computing, self._queue)
+
+    def _expire(self, waiting: Waiting) -> None:
+        self._queue.withdraw(waiting)
+        _reject(waiting, self._late())
+
+    def _late(self) -> DeadlineExceededError:
+        return DeadlineExceededError(
+            f"variant {self._name!r} has no answer within the time allowed, {self._queue.rows} "
+            f"rows are waiting: allow more (at most {self._timeout_seconds:g} s) or try again later"
+        )
+
+    def _full(self) -> QueueFullError:
+        seconds = self._pace.retry_after_seconds(self._queue.rows)
+        return QueueFullError(
+            f"variant {self._name!r} has {self._queue.rows} rows waiting, "
+            f"at most {self._max_queued_rows} may: try again in {seconds} s",
+            seconds,
+        )
 
 
-def _concatenate(requests: list[Arrays]) -> Arrays:
-    if len(requests) == 1:
-        return requests[0]
-    return {name: np.concatenate([request[name] for request in requests]) for name in requests[0]}
+def _concatenate(batch: list[Waiting]) -> Arrays:
+    if len(batch) == 1:
+        return batch[0].inputs
+    return _stack([waiting.inputs for waiting in batch])
 
 
-def _resolve(waiting: _Waiting, computed: Computed) -> None:
+def _stack(parts: list[Arrays]) -> Arrays:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _joined(pieces: list[Computed]) -> Computed:
+    """A request's pieces as one: it waited until the first, and computed in all of them."""
+    return Computed(
+        _stack([piece.outputs for piece in pieces]),
+        min(piece.queue_seconds for piece in pieces),
+        sum(piece.infer_seconds for piece in pieces),
+    )
+
+
+def _resolve(waiting: Waiting, computed: Computed) -> None:
     if not waiting.future.done():
         waiting.future.set_result(computed)
 
 
-def _reject(waiting: _Waiting, error: Exception) -> None:
+def _reject(waiting: Waiting, error: Exception) -> None:
     if not waiting.future.done():
         waiting.future.set_exception(error)
 

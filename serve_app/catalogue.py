@@ -109,3 +109,14 @@ def read_entry(store: ModelStore, model: str, config: VariantConfig) -> Entry:
     if importlib.util.find_spec(package) is None:
         raise UnloadableError(f"variant {config.name!r} needs {package}, which is not installed")
     return Entry(config=config, manifest=manifest)
+
+
+def read_manifests(store_uri: str, model: str) -> dict[str, Manifest]:
+    """All that is published of a model now, by variant.
+
+    Raises:
+        StoreError: it cannot be read.
+    """
+    store = ModelStore(store_uri)
+    store.model(model)  # a store that is gone has no variants, either
+    return {name: store.manifest(model, name) for name in store.variants(model)}

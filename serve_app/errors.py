@@ -5,11 +5,14 @@ SlimserveError                     HTTP  reason (metric label)
 │   ├── MalformedRequestError      400   malformed
 │   ├── InvalidInputError          400   invalid_input
 │   ├── TooManyRowsError           400   too_many_rows
+│   ├── InvalidTimeoutError        400   invalid_timeout
 │   ├── UnknownModelError          404   unknown_model
 │   ├── UnknownVariantError        404   unknown_variant
 │   ├── UnknownPathError           404   unknown_path
 │   ├── MethodNotAllowedError      405   wrong_method
+│   ├── BodyTimeoutError           408   body_timeout
 │   ├── BodyTooLargeError          413   body_too_large
+│   ├── EncodedBodyError           415   encoded_body
 │   └── UnsupportedError           501   unsupported
 ├── ControlError
 │   ├── InvalidTableError          400   invalid_table
@@ -26,6 +29,7 @@ SlimserveError                     HTTP  reason (metric label)
 │   ├── QueueFullError             429   queue_full
 │   ├── VariantFailedError         500   failed
 │   │   └── NotFiniteError         500   not_finite
+│   ├── DeadlineExceededError      504   deadline
 │   ├── BackendUnavailableError    503   unavailable
 │   └── NotReadyError              503   not_ready
 └── StartError                     exit code
@@ -66,6 +70,12 @@ class TooManyRowsError(RequestError):
     reason = "too_many_rows"
 
 
+class InvalidTimeoutError(RequestError):
+    """The caller's time limit is not a number of seconds."""
+
+    reason = "invalid_timeout"
+
+
 class UnknownModelError(RequestError):
     """No such model here."""
 
@@ -103,6 +113,20 @@ class BodyTooLargeError(RequestError):
 
     status = 413
     reason = "body_too_large"
+
+
+class BodyTimeoutError(RequestError):
+    """The body was not there within `limits.body_timeout_seconds`."""
+
+    status = 408
+    reason = "body_timeout"
+
+
+class EncodedBodyError(RequestError):
+    """The body is compressed."""
+
+    status = 415
+    reason = "encoded_body"
 
 
 class UnsupportedError(RequestError):
@@ -197,10 +221,21 @@ class ServingError(SlimserveError):
 
 
 class QueueFullError(ServingError):
-    """The variant's bounded queue is full: shed, with Retry-After."""
+    """The variant's bounded queue is full: shed. `retry_after_seconds` is for Retry-After."""
 
     status = 429
     reason = "queue_full"
+
+    def __init__(self, message: str, retry_after_seconds: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class DeadlineExceededError(ServingError):
+    """The time limit passed, the caller's or the variant's, before there was an answer."""
+
+    status = 504
+    reason = "deadline"
 
 
 class VariantFailedError(ServingError):

@@ -10,12 +10,16 @@ that one scrape sees the whole application and a restart never makes a counter g
 from __future__ import annotations
 
 import importlib.metadata
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric
+
+from serve_app.instruments import Counter, Gauge, Histogram
+from serve_app.statistics import VariantStatistics
 
 SLO_SECONDS = 0.05
 SECONDS_BUCKETS = (
@@ -25,12 +29,14 @@ SECONDS_BUCKETS = (
 ROWS_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 DIFFERENCE_BUCKETS = (1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
-OUTCOMES = ("ok", "fallback", "invalid", "shed", "error", "cancelled")
+OUTCOMES = ("ok", "fallback", "invalid", "shed", "deadline", "error", "cancelled")
 WHYS = ("pin", "weight", "random", "fallback")
 PHASES = ("decode", "queue", "infer", "encode")
 REJECTIONS = (
     "malformed", "invalid_input", "too_many_rows", "unknown_model", "unknown_variant",
-    "unknown_path", "wrong_method", "body_too_large", "unsupported", "queue_full", "not_ready",
+    "unknown_path", "wrong_method", "body_too_large", "body_timeout", "encoded_body",
+    "unsupported", "invalid_timeout", "queue_full", "deadline", "failed", "not_finite",
+    "unavailable", "not_ready",
 )  # fmt: skip
 FALLBACKS = ("failed", "unavailable", "not_finite")
 SHADOW_DROPS = ("queue_full", "shed", "failed", "unavailable")
@@ -67,12 +73,14 @@ class ShadowMetrics:
 class BatchMetrics:
     """Observes the batches of one variant."""
 
-    def __init__(self, histogram: Histogram) -> None:
+    def __init__(self, histogram: Histogram, statistics: VariantStatistics) -> None:
         self._observe = histogram.observe
+        self._execute = statistics.execute
 
-    def batch(self, rows: int) -> None:
-        """A batch of `rows` rows was computed."""
+    def batch(self, rows: int, seconds: float) -> None:
+        """A batch of `rows` rows was computed in `seconds`."""
         self._observe(rows)
+        self._execute(rows, seconds)
 
 
 class Metrics:
@@ -80,6 +88,8 @@ class Metrics:
 
     def __init__(self, model: str, variants: Sequence[str], replica: str) -> None:
         self.replica = replica
+        self.statistics: dict[str, VariantStatistics] = defaultdict(VariantStatistics)
+        """By variant, from its first look-up on."""
         self._model = model
         self._registry = CollectorRegistry(auto_describe=False)
         self._define(tuple(variants))
@@ -97,7 +107,8 @@ class Metrics:
 
     def batches(self, variant: str) -> BatchMetrics:
         """Observer for the batches of a variant that is computed in this replica."""
-        return BatchMetrics(self._batch_rows.labels(self._model, variant))
+        histogram = self._batch_rows.labels(self._model, variant)
+        return BatchMetrics(histogram, self.statistics[variant])
 
     def families(self) -> Families:
         """All samples as plain data, each with the replica's label."""

@@ -9,7 +9,15 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    model_validator,
+)
 
 SCHEMA_VERSION: Literal[1] = 1
 
@@ -20,6 +28,7 @@ Datatype = Literal[
 """Tensor datatypes as the Open Inference Protocol spells them."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_FEATURE = re.compile(r'[^"\\\x00-\x1f]+')
 
 
 def is_name(text: str) -> bool:
@@ -39,6 +48,25 @@ def _check_name(name: str) -> str:
 Name = Annotated[str, AfterValidator(_check_name)]
 """A model's or a variant's name: safe as a folder, as a URL segment and as a metric label."""
 
+
+def is_feature(text: str) -> bool:
+    """Whether a feature may be called that: any text but quotes, backslashes, control characters.
+
+    What may stand in a JSON object's key without being escaped.
+    """
+    return _FEATURE.fullmatch(text) is not None
+
+
+def _check_feature(name: str) -> str:
+    if not is_feature(name):
+        raise ValueError(
+            f"{name!r} is not a feature's name: some text without '\"', '\\' and control characters"
+        )
+    return name
+
+
+FeatureName = Annotated[str, AfterValidator(_check_feature)]
+
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -54,6 +82,22 @@ class TensorSpec(Document):
     name: str
     datatype: Datatype
     shape: tuple[int, ...]
+    features: tuple[FeatureName, ...] | None = None
+    """What the places of the last dimension are called, in order; None: they have no names."""
+
+    @model_validator(mode="after")
+    def _one_name_for_each(self) -> TensorSpec:
+        names = self.features
+        if names is None:
+            return self
+        if len(self.shape) < 2 or self.shape[-1] != len(names):
+            raise ValueError(
+                f"features of {self.name!r}: {len(names)} names for the shape {list(self.shape)}, "
+                "expected one for each place of the last of two or more dimensions"
+            )
+        if doubled := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"features of {self.name!r}: {', '.join(doubled)} given twice")
+        return self
 
 
 class StoredFile(Document):

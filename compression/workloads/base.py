@@ -44,7 +44,9 @@ class Workload(Protocol):
     """In documents and messages."""
 
     inputs: tuple[TensorSpec, ...]
-    """FP32 each, batch first: shape (-1, …); in the order of the model's arguments."""
+    """FP32 each, batch first: shape (-1, …); in the order of the model's arguments. `features`
+    names the places of the last dimension, where they have names: callers may then send them by
+    name."""
     outputs: tuple[TensorSpec, ...]
     """One, FP32, batch first: what the head publishes."""
     head: Head

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from compression.errors import RecipeError
 from compression.models.transformer import Standardise
-from compression.store.manifest import TensorSpec
+from compression.store.manifest import TensorSpec, is_feature
 from compression.training.loop import TrainConfig
 from compression.training.rows import Inputs
 from compression.workloads.base import WINDOWS, Rows
@@ -77,10 +77,20 @@ class TableWorkload(TrainableWorkload):
         self.routing_key = config.group or "row"
         self.train, self.validation, self.test = split_in_time(self.days, config.split)
         self.inputs = (
-            TensorSpec(name="features", datatype="FP32", shape=(-1, len(self.features))),
+            TensorSpec(
+                name="features",
+                datatype="FP32",
+                shape=(-1, len(self.features)),
+                features=self.features,
+            ),
         )
         self.outputs = (
-            TensorSpec(name=_OUTPUTS[self.head.name], datatype="FP32", shape=(-1, *self._one)),
+            TensorSpec(
+                name=_OUTPUTS[self.head.name],
+                datatype="FP32",
+                shape=(-1, *self._one),
+                features=self._places,
+            ),
         )
 
     @abstractmethod
@@ -174,6 +184,11 @@ class TableWorkload(TrainableWorkload):
     def _one(self) -> tuple[int, ...]:
         """Shape of one row's outputs."""
         return (len(self.classes),) if self.head.name == "multiclass" else ()
+
+    @property
+    def _places(self) -> tuple[str, ...] | None:
+        """The classes, where a row's outputs are several and all of them can be named so."""
+        return self.classes if self._one and all(map(is_feature, self.classes)) else None
 
     def _checked(self, network: nn.Module, built_by: str) -> nn.Module:
         """Refuse a network that does not take these features, or gives other shapes."""

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
 from compression.errors import DataError
+from compression.store.manifest import is_feature
 from compression.validation import RecipePath
 from compression.workloads.base import Floats
 from compression.workloads.columns import ColumnFile
@@ -32,7 +33,7 @@ class TableConfig(BaseModel):
     time: str
     """Column of dates, or of whole numbers that count days: windows follow each other in it."""
     features: tuple[str, ...] | None = None
-    """Numeric columns, in the order of the input; None takes all that are left."""
+    """Numeric columns, in the order of the input, none twice; None takes all that are left."""
     group: str | None = None
     """Column of whom a row belongs to, e.g. a customer; None: every row is its own."""
     head: HeadName | None = None
@@ -45,6 +46,13 @@ class TableConfig(BaseModel):
     original: RecipePath
     """Folder where `python -m compression original` puts it, or a .safetensors file with the
     state dict of `build_original()`, trained elsewhere on features as the file has them."""
+
+    @field_validator("features")
+    @classmethod
+    def _none_twice(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if doubled := sorted({name for name in names or () if (names or ()).count(name) > 1}):
+            raise ValueError(f"{', '.join(doubled)} given twice")
+        return names
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,13 +104,18 @@ def _features(file: ColumnFile, config: TableConfig) -> tuple[str, ...]:
                 "of these under workload"
             )
     file.require_rows()
-    if config.features is not None:
-        return config.features
-    found = tuple(name for name in file.names if name not in others and file.is_number(name))
+    found = config.features
+    if found is None:
+        found = tuple(name for name in file.names if name not in others and file.is_number(name))
     if not found:
         raise DataError(
             f"{file.path}: no numeric column is left as a feature beside {', '.join(others)}; the "
             f"file has {', '.join(file.names)}. Encode text as numbers first"
+        )
+    if unfit := [name for name in found if not is_feature(name)]:
+        raise DataError(
+            f"{file.path}: column {unfit[0]!r} must have a name that callers of the model can send "
+            "as it is: without quotes, backslashes and control characters. Rename it in the file"
         )
     return found
 

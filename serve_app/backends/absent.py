@@ -5,6 +5,7 @@ from __future__ import annotations
 from serve_app.batching import Computed
 from serve_app.errors import BackendUnavailableError
 from serve_app.runners import Arrays
+from serve_app.terms import ANYBODY, Terms
 
 
 class AbsentBackend:
@@ -18,7 +19,7 @@ class AbsentBackend:
             "see its log; load the variant again"
         )
 
-    async def infer(self, inputs: Arrays, rows: int) -> Computed:
+    async def infer(self, inputs: Arrays, rows: int, terms: Terms = ANYBODY) -> Computed:
         """See `Backend.infer`."""
         raise BackendUnavailableError(self._message)
 

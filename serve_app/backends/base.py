@@ -6,6 +6,7 @@ from typing import Protocol
 
 from serve_app.batching import Computed
 from serve_app.runners.base import Arrays
+from serve_app.terms import ANYBODY, Terms
 
 
 class Backend(Protocol):
@@ -13,11 +14,12 @@ class Backend(Protocol):
 
     placement: str
 
-    async def infer(self, inputs: Arrays, rows: int) -> Computed:
+    async def infer(self, inputs: Arrays, rows: int, terms: Terms = ANYBODY) -> Computed:
         """Compute a request of `rows` rows; inputs are as `model.json` describes them.
 
         Raises:
             QueueFullError: too many rows wait.
+            DeadlineExceededError: the time is over, the terms' or the variant's own.
             VariantFailedError: the model raised.
             BackendUnavailableError: nobody answers.
         """

@@ -8,27 +8,39 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from typing import Any
 
 from ray import serve
 from ray.exceptions import RayError
-from ray.serve.exceptions import RayServeException
+from ray.serve.exceptions import BackPressureError, RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from compression.store import Manifest, ModelStore
 from serve_app.backends.inline import InlineBackend
 from serve_app.batching import Computed
 from serve_app.config import VariantConfig
-from serve_app.errors import BackendUnavailableError, QueueFullError, VariantFailedError
+from serve_app.errors import (
+    BackendUnavailableError,
+    DeadlineExceededError,
+    QueueFullError,
+    VariantFailedError,
+)
 from serve_app.logs import join_serve_log
 from serve_app.metrics import Families, Metrics
 from serve_app.runners import Arrays, load_variant
+from serve_app.statistics import VariantStatistics
+from serve_app.terms import ANYBODY, Terms, seconds_left
 
 _log = logging.getLogger("serve_app")
 
 Reply = tuple[str, Any]
-"""("computed", (outputs, queue_seconds, infer_seconds)), ("full", message), ("failed", message)"""
+"""("computed", (outputs, queue_seconds, infer_seconds)), ("full", (message, retry_after_seconds)),
+("late", message) or ("failed", message)"""
 
+_GRACE_SECONDS = 0.25
+"""A replica answers by the configured limit, if only to say that it passed; after this it is
+away."""
 _PROBE_SECONDS = 2.0
 _PROBE_PAUSE_SECONDS = 0.2
 _UNREACHABLE = (TimeoutError, RayError, RayServeException)
@@ -45,8 +57,9 @@ class ModelServer:
         replica = serve.get_replica_context().replica_id.unique_id
         self._metrics = Metrics(model, (config.name,), replica=f"{config.name}-{replica}")
         loaded = await asyncio.to_thread(
-            load_variant, ModelStore(store), model, config.name, config.intra_op_threads
-        )
+            load_variant, ModelStore(store), model, config.name, config.intra_op_threads,
+            config.max_batch_rows,
+        )  # fmt: skip
         if loaded.manifest != manifest:
             _log.warning(
                 "variant %s was published anew since it was deployed: deploy again, or its "
@@ -55,12 +68,15 @@ class ModelServer:
         observer = self._metrics.batches(config.name)
         self._backend = InlineBackend(loaded, config, observer)
 
-    async def infer(self, inputs: Arrays, rows: int) -> Reply:
-        """Compute; see `Reply`."""
+    async def infer(self, inputs: Arrays, rows: int, caller: str, seconds: float) -> Reply:
+        """Compute for `caller` within `seconds`; see `Reply`."""
+        terms = Terms(caller, time.perf_counter() + seconds)
         try:
-            return "computed", tuple(await self._backend.infer(inputs, rows))
+            return "computed", tuple(await self._backend.infer(inputs, rows, terms))
         except QueueFullError as error:
-            return "full", str(error)
+            return "full", (str(error), error.retry_after_seconds)
+        except DeadlineExceededError as error:
+            return "late", str(error)
         except VariantFailedError as error:
             return "failed", str(error)
 
@@ -72,12 +88,17 @@ class ModelServer:
         """This replica's label and samples."""
         return self._metrics.replica, self._metrics.families()
 
+    async def statistics(self) -> tuple[str, dict[str, VariantStatistics]]:
+        """This replica's label and what it counted, by variant."""
+        return self._metrics.replica, dict(self._metrics.statistics)
+
 
 class DeploymentBackend:
     """Calls a `ModelServer`. One hop costs about a millisecond: measured, not hidden.
 
     Ray Serve keeps a call waiting for as long as there is no replica. So calls have a time limit,
-    and after one that hit it the others are refused at once until a replica answers again.
+    and after one that hit it the others are refused at once until a replica answers again. A limit
+    that a caller shortened proves nothing by itself: then a replica is asked whether it is there.
     """
 
     placement = "deployment"
@@ -89,24 +110,35 @@ class DeploymentBackend:
         plain = handle.options(request_serialization="pickle", response_serialization="pickle")
         self._infer = plain.infer
         self._describe = plain.describe
-        self._away: asyncio.Task[None] | None = None
+        self._away = False
+        self._probe: asyncio.Task[None] | None = None
 
-    async def infer(self, inputs: Arrays, rows: int) -> Computed:
+    async def infer(self, inputs: Arrays, rows: int, terms: Terms = ANYBODY) -> Computed:
         """See `Backend.infer`."""
-        if self._away is not None:
+        if self._away:
             raise self._unavailable()
+        seconds = min(self._timeout_seconds, seconds_left(terms))
+        if not seconds:
+            raise self._late()
+        shortened = seconds < self._timeout_seconds
         try:
-            async with asyncio.timeout(self._timeout_seconds):
-                tag, value = await self._infer.remote(inputs, rows)
+            async with asyncio.timeout(seconds if shortened else seconds + _GRACE_SECONDS):
+                tag, value = await self._infer.remote(inputs, rows, terms.caller, seconds)
+        except BackPressureError as error:
+            raise QueueFullError(f"variant {self._variant!r} is full: try again") from error
         except _UNREACHABLE as error:
+            patient = not (shortened and isinstance(error, TimeoutError))
+            self._doubt(away=patient)
+            if not patient:
+                raise self._late() from error
             _log.warning("variant %s is unavailable: %s", self._variant, error)
-            if self._away is None:
-                self._away = asyncio.get_running_loop().create_task(self._wait_for_return())
             raise self._unavailable() from error
         if tag == "computed":
             return Computed(*value)
         if tag == "full":
-            raise QueueFullError(value)
+            raise QueueFullError(*value)
+        if tag == "late":
+            raise DeadlineExceededError(value)
         raise VariantFailedError(value)
 
     async def ready(self) -> bool:
@@ -127,14 +159,27 @@ class DeploymentBackend:
 
     async def retire(self) -> None:
         """The calls that are under way end by themselves; the replicas are Ray Serve's."""
-        if self._away is not None:
-            self._away.cancel()
+        if self._probe is not None:
+            self._probe.cancel()
+
+    def _doubt(self, *, away: bool) -> None:
+        self._away = self._away or away
+        if self._probe is None:
+            self._probe = asyncio.get_running_loop().create_task(self._wait_for_return())
 
     async def _wait_for_return(self) -> None:
         while not await self.ready():
+            self._away = True
             await asyncio.sleep(_PROBE_PAUSE_SECONDS)
-        _log.info("variant %s answers again", self._variant)
-        self._away = None
+        if self._away:
+            _log.info("variant %s answers again", self._variant)
+        self._away, self._probe = False, None
+
+    def _late(self) -> DeadlineExceededError:
+        return DeadlineExceededError(
+            f"variant {self._variant!r} has no answer within the time allowed: allow more (at most "
+            f"{self._timeout_seconds:g} s) or try again later"
+        )
 
     def _unavailable(self) -> BackendUnavailableError:
         return BackendUnavailableError(f"variant {self._variant!r} is unavailable: try again")

@@ -7,8 +7,9 @@ import logging
 
 from serve_app.batching import Batcher, BatchObserver, Computed, direct_rows_for
 from serve_app.config import VariantConfig
-from serve_app.errors import QueueFullError, VariantFailedError
+from serve_app.errors import ServingError, VariantFailedError
 from serve_app.runners import Arrays, LoadedVariant
+from serve_app.terms import ANYBODY, Terms
 
 _log = logging.getLogger("serve_app")
 
@@ -31,6 +32,7 @@ class InlineBackend:
             name=config.name,
             max_batch_rows=config.max_batch_rows,
             max_queued_rows=config.max_queued_rows,
+            timeout_seconds=config.timeout_seconds,
             direct_rows=direct_rows,
             observer=observer,
         )
@@ -40,11 +42,11 @@ class InlineBackend:
             loaded.seconds_per_row * 1e6, direct_rows,
         )  # fmt: skip
 
-    async def infer(self, inputs: Arrays, rows: int) -> Computed:
+    async def infer(self, inputs: Arrays, rows: int, terms: Terms = ANYBODY) -> Computed:
         """See `Backend.infer`."""
         try:
-            return await self._batcher.submit(inputs, rows)
-        except QueueFullError:
+            return await self._batcher.submit(inputs, rows, terms)
+        except ServingError:
             raise
         except Exception as error:
             # The runtime's message may name nodes of the graph: for the log, not for the caller.

@@ -21,6 +21,7 @@ from serve_app.errors import (
     VariantInUseError,
 )
 from serve_app.metrics import Families
+from serve_app.statistics import VariantStatistics
 
 Changed = dict[str, Any]
 """The controller's reply to a change:
@@ -61,6 +62,10 @@ class Control(Protocol):
 
     async def gather_metrics(self) -> list[Families]:
         """Samples of every replica there is, this one included."""
+        ...
+
+    async def gather_statistics(self) -> list[Mapping[str, VariantStatistics]]:
+        """Statistics by variant of every replica there is, this one included."""
         ...
 
 

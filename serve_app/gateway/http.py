@@ -10,8 +10,10 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
 from serve_app.errors import (
+    BodyTimeoutError,
     BodyTooLargeError,
     ControlError,
+    EncodedBodyError,
     MethodNotAllowedError,
     QueueFullError,
     RequestError,
@@ -30,7 +32,10 @@ Header = tuple[bytes, bytes]
 Handler = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 JSON: Header = (b"content-type", b"application/json")
-RETRY_AFTER_SECONDS = b"1"
+OCTETS: Header = (b"content-type", b"application/octet-stream")
+
+_DIGITS = 19
+"""Of a length: more of them are too many, whatever they say."""
 
 
 class DisconnectedError(Exception):
@@ -53,8 +58,8 @@ async def read_body(scope: Scope, receive: Receive, limit_bytes: int) -> bytes:
         DisconnectedError: the client went away.
     """
     announced = header(scope, b"content-length")
-    if announced is not None and announced.isdigit() and int(announced) > limit_bytes:
-        raise _too_large(announced.decode(), limit_bytes)
+    if announced is not None and announced.isdigit() and int(announced[:_DIGITS]) > limit_bytes:
+        raise _too_large(announced[:_DIGITS].decode(), limit_bytes)
     message = await receive()
     if message["type"] == "http.request" and not message.get("more_body", False):
         body = bytes(message.get("body", b""))
@@ -83,6 +88,17 @@ def _too_large(given: str, limit_bytes: int) -> BodyTooLargeError:
     return BodyTooLargeError(f"body: expected at most {limit_bytes} bytes, given {given}")
 
 
+def check_encoding(scope: Scope) -> None:
+    """To be called with a body that makes no sense: it may be compressed.
+
+    Raises:
+        EncodedBodyError: it is.
+    """
+    encoding = header(scope, b"content-encoding")
+    if encoding not in (None, b"identity"):
+        raise EncodedBodyError(f"content-encoding: expected none, given {encoding[:40]!r}")
+
+
 async def respond(
     send: Send, status: int, body: bytes, headers: Iterable[Header] = (JSON,)
 ) -> None:
@@ -109,7 +125,11 @@ async def respond_error(send: Send, error: SlimserveError) -> None:
     if isinstance(error, MethodNotAllowedError):
         headers.append((b"allow", error.allow.encode()))
     if isinstance(error, QueueFullError):
-        headers.append((b"retry-after", RETRY_AFTER_SECONDS))
+        headers.append((b"retry-after", b"%d" % error.retry_after_seconds))
+    if isinstance(error, BodyTimeoutError):
+        headers.append((b"connection", b"close"))
+    if isinstance(error, EncodedBodyError):
+        headers.append((b"accept-encoding", b"identity"))
     if isinstance(error, UnauthenticatedError):
         headers.append((b"www-authenticate", b"Bearer"))
     if isinstance(error, StaleTableError):

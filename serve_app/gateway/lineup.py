@@ -133,9 +133,9 @@ class Lineup:
     async def _open(self, entry: Entry, *, any_publication: bool = False) -> Backend:
         if entry.config.placement == "deployment":
             return self._reach(entry)
-        threads = entry.config.intra_op_threads
+        threads, rows = entry.config.intra_op_threads, entry.config.max_batch_rows
         loaded = await asyncio.to_thread(
-            load_variant, self._store, self._model, entry.name, threads
+            load_variant, self._store, self._model, entry.name, threads, rows
         )  # fmt: skip
         if loaded.manifest != entry.manifest:
             self._other_publication(loaded, any_publication)
@@ -175,7 +175,7 @@ class Lineup:
         for name in before.keys() - self.backends.keys():
             self._metrics.clear_model_bytes(name)
         self._entries = {entry.name: entry for entry in catalogue.entries}
-        self.served.change(catalogue.manifests, catalogue.weightable, catalogue.version)
+        self.served.change(catalogue)
         self._metrics.catalogue_version.set(catalogue.version)
         for name, backend in before.items():
             if self.backends.get(name) is not backend:

@@ -8,28 +8,35 @@ import os
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+import ray
 from ray import serve
 from ray.exceptions import RayError
+from ray.serve._private.constants import SERVE_CONTROLLER_NAME, SERVE_NAMESPACE
+from ray.serve.config import gRPCOptions
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from compression.store import Manifest, ModelDocument, ModelStore
 from serve_app.backends.base import Backend
 from serve_app.backends.deployment import DeploymentBackend
-from serve_app.catalogue import Catalogue, Entry
+from serve_app.catalogue import Catalogue, Entry, read_manifests
 from serve_app.config import AppConfig
 from serve_app.controller import GATEWAY
 from serve_app.errors import InvalidTableError, NotConfirmedError, UnloadableError
 from serve_app.gateway.app import GatewayApp
 from serve_app.gateway.control import Changed
+from serve_app.gateway.grpc import GrpcDoor, GrpcMethods
+from serve_app.gateway.inference import Inference
 from serve_app.gateway.lineup import Deployed, Lineup
 from serve_app.gateway.predict import Predictor
 from serve_app.gateway.served import Served
 from serve_app.gateway.shadow import Shadows
 from serve_app.logs import join_serve_log
 from serve_app.metrics import Families, GatewayMetrics
+from serve_app.openapi.example import Example
 from serve_app.routing.assignment import Assignment
 from serve_app.routing.table import RoutingTable, check_variants
+from serve_app.statistics import VariantStatistics
 
 _log = logging.getLogger("serve_app")
 
@@ -69,18 +76,15 @@ class RayControl:
 
     async def published(self) -> dict[str, Manifest]:
         """See `Control.published`."""
-        return await asyncio.to_thread(_manifests, self._store, self._model)
+        return await asyncio.to_thread(read_manifests, self._store, self._model)
 
     async def gather_metrics(self) -> list[Families]:
         """See `Control.gather_metrics`. Replicas that do not answer in time are left out."""
-        siblings = serve.get_deployment_handle(GATEWAY, self._application)
-        asked = [self._ask(siblings, "metrics"), *(
-            self._ask(handle, "metrics") for handle in self._models.values()
-        )]  # fmt: skip
-        gathered = [self._metrics.families()]
-        for replies in await asyncio.gather(*asked):
-            gathered += [families for replica, families in replies if replica != self.replica]
-        return gathered
+        return await self._gather("metrics", self._metrics.families())
+
+    async def gather_statistics(self) -> list[Mapping[str, VariantStatistics]]:
+        """See `Control.gather_statistics`. Replicas that do not answer in time are left out."""
+        return await self._gather("statistics", self._metrics.statistics)
 
     @property
     def replica(self) -> str:
@@ -93,25 +97,29 @@ class RayControl:
         except _UNREACHABLE as error:
             raise NotConfirmedError("the controller does not answer: try again") from error
 
-    async def _ask(self, handle: DeploymentHandle[Any], method: str) -> list[tuple[str, Families]]:
+    async def _gather(self, method: str, own: Any) -> list[Any]:
+        """What `method` of every replica says besides its label; this one's is `own`."""
+        siblings = serve.get_deployment_handle(GATEWAY, self._application)
+        handles = (siblings, *self._models.values())
+        gathered = [own]
+        for replies in await asyncio.gather(*(self._ask(handle, method) for handle in handles)):
+            gathered += [value for replica, value in replies if replica != self.replica]
+        return gathered
+
+    async def _ask(self, handle: DeploymentHandle[Any], method: str) -> list[tuple[str, Any]]:
         try:
             replies = await handle.broadcast(method).results_async(
                 timeout_s=_GATHER_SECONDS, return_exceptions=True
             )
         except _UNREACHABLE as error:
-            _log.warning("metrics of %s are missing: %s", handle.deployment_name, error)
+            _log.warning("%s of %s are missing: %s", method, handle.deployment_name, error)
             return []
         return [reply for reply in replies if not isinstance(reply, BaseException)]
 
 
-def _manifests(store: str, model: str) -> dict[str, Manifest]:
-    opened = ModelStore(store)
-    return {name: opened.manifest(model, name) for name in opened.variants(model)}
-
-
 @serve.ingress()
-class Gateway:
-    """Speaks HTTP for one model; serves the inline variants itself."""
+class Gateway(GrpcMethods):
+    """Speaks HTTP and gRPC for one model; serves the inline variants itself."""
 
     async def __init__(  # type: ignore[misc]  # Ray's actors may have one
         self,
@@ -127,18 +135,25 @@ class Gateway:
         self._controller = controller
         replica = serve.get_replica_context().replica_id.unique_id
         self._metrics = GatewayMetrics(config.model, planned.names, f"gateway-{replica}")
-        self._served = Served(document, {}, ())
+        self._served = Served(document)
         store = ModelStore(config.store)
         self._lineup = Lineup(store, self._served, _reached(models), self._metrics)
-        backends, output = self._lineup.backends, document.decision.output
-        self._predictor = Predictor(backends, document.champion, output, self._metrics)
-        thresholds = self._lineup.thresholds
+        backends, thresholds = self._lineup.backends, self._lineup.thresholds
+        champion, output = document.champion, document.decision.output
+        self._predictor = Predictor(backends, thresholds, champion, output, self._metrics)
         shadows = Shadows(backends, thresholds, output, self._metrics, config.shadow)
         control = RayControl(controller, models, self._metrics, config)
         token = os.environ.get(config.admin_token_env)
+        example = await asyncio.to_thread(Example.read, store, config.model)
         self._app = GatewayApp(
-            config, self._served, self._predictor, shadows, self._metrics, control, token
-        )
+            config, self._served, self._predictor, shadows, self._metrics, control, token, example,
+            await _grpc_port(),
+        )  # fmt: skip
+        inference = Inference(self._predictor, shadows, self._metrics)
+        self._door = GrpcDoor(
+            document, self._served.manifests, config.limits, self._predictor, inference,
+            self._metrics,
+        )  # fmt: skip
         await self._begin()
         shadows.start()
         self._follower = asyncio.get_running_loop().create_task(self._follow())
@@ -168,6 +183,10 @@ class Gateway:
     async def metrics(self) -> tuple[str, Families]:
         """This replica's label and samples."""
         return self._metrics.replica, self._metrics.families()
+
+    async def statistics(self) -> tuple[str, dict[str, VariantStatistics]]:
+        """This replica's label and what it counted, by variant."""
+        return self._metrics.replica, dict(self._metrics.statistics)
 
     async def _take(
         self, document: dict[str, Any], take: Callable[[Catalogue], Awaitable[None]]
@@ -223,6 +242,17 @@ class Gateway:
 
     def _known(self) -> tuple[int, int]:
         return self._predictor.assignment.table.version, self._lineup.version
+
+
+async def _grpc_port() -> int | None:
+    """Where clients speak gRPC, None: nowhere. Ray Serve tells it to no one but who asks so."""
+    try:
+        controller = await asyncio.to_thread(ray.get_actor, SERVE_CONTROLLER_NAME, SERVE_NAMESPACE)
+        options: gRPCOptions = await controller.get_grpc_config.remote()
+    except (ValueError, RayError) as error:
+        _log.warning("GET / will not tell where gRPC is spoken: %s", error)
+        return None
+    return options.port if options.grpc_servicer_functions else None
 
 
 def _reached(models: Mapping[str, DeploymentHandle[Any]]) -> Deployed:

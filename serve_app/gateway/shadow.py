@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,11 +19,15 @@ import numpy.typing as npt
 
 from serve_app.backends.base import Backend
 from serve_app.config import ShadowConfig
-from serve_app.errors import BackendUnavailableError, QueueFullError
+from serve_app.errors import BackendUnavailableError, DeadlineExceededError, QueueFullError
 from serve_app.metrics import GatewayMetrics
 from serve_app.runners import Arrays
+from serve_app.terms import Terms
 
 _log = logging.getLogger("serve_app")
+
+_TERMS = Terms("shadow", math.inf)
+"""All shadows are one caller: together they get one share of a variant that is busy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +107,9 @@ class Shadows:
             metrics.dropped["unavailable"].inc()
             return
         try:
-            computed = await backend.infer(offer.inputs, offer.rows)
+            computed = await backend.infer(offer.inputs, offer.rows, _TERMS)
             self._compare(offer, computed.outputs[self._score_output])
-        except QueueFullError:
+        except (QueueFullError, DeadlineExceededError):
             metrics.dropped["shed"].inc()
         except BackendUnavailableError:
             metrics.dropped["unavailable"].inc()

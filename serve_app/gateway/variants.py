@@ -9,7 +9,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -18,7 +19,7 @@ import msgspec
 from compression.store import Manifest, StoreError
 from serve_app.errors import InvalidOptionsError, NotPublishedError
 from serve_app.gateway.control import Control, explain_change
-from serve_app.gateway.http import Handler, Receive, Scope, Send, read_body, respond_json
+from serve_app.gateway.http import Handler, Receive, Scope, Send, respond_json
 from serve_app.gateway.predict import Predictor
 from serve_app.gateway.served import Served
 
@@ -34,13 +35,14 @@ class VariantAdmin:
         predictor: Predictor,
         control: Control,
         check_token: Callable[[Scope], None],
-        max_body_bytes: int,
+        read_body: Callable[[Scope, Receive], Awaitable[bytes]],
     ) -> None:
         self._served = served
         self._predictor = predictor
         self._control = control
         self._check_token = check_token
-        self._max_body_bytes = max_body_bytes
+        self._read_body = read_body
+        self._reading = asyncio.Lock()
         self._path = f"/admin/v1/models/{served.document.name}/variants"
 
     def routes(self) -> dict[str, dict[str, Handler]]:
@@ -63,12 +65,16 @@ class VariantAdmin:
 
         States: `served`; `changed` (served, and another publication of it is in the store);
         `unpublished` (served, and not in the store any more); `published` (not served).
-        `published` is None where the store cannot be read.
+
+        Raises:
+            StoreError: the store cannot be read.
         """
-        try:
+        # One look at a time, however many ask.
+        async with self._reading:
             published = await self._control.published()
-        except StoreError:
-            published = None
+        return await self._index(published)
+
+    async def _index(self, published: Mapping[str, Manifest] | None) -> list[dict[str, Any]]:
         names = [*self._served.manifests, *sorted((published or {}).keys())]
         return [await self._describe(name, published) for name in dict.fromkeys(names)]
 
@@ -87,6 +93,13 @@ class VariantAdmin:
             ControlError: it is needed, or is not there.
         """
         return explain_change(await self._control.unload_variant(name))
+
+    async def _known(self) -> list[dict[str, Any]]:
+        """The index, or what is served alone where the store cannot be read."""
+        try:
+            return await self.index()
+        except StoreError:
+            return await self._index(None)
 
     async def _describe(
         self, name: str, published: Mapping[str, Manifest] | None
@@ -108,11 +121,11 @@ class VariantAdmin:
 
     async def _get(self, scope: Scope, receive: Receive, send: Send) -> None:
         await respond_json(
-            send, {"version": self._served.version, "variants": await self.index()}
+            send, {"version": self._served.version, "variants": await self._known()}
         )  # fmt: skip
 
     async def _get_one(self, name: str, scope: Scope, receive: Receive, send: Send) -> None:
-        for described in await self.index():
+        for described in await self._known():
             if described["name"] == name:
                 await respond_json(send, described)
                 return
@@ -120,7 +133,7 @@ class VariantAdmin:
 
     async def _post(self, name: str, scope: Scope, receive: Receive, send: Send) -> None:
         self._check_token(scope)
-        body = await read_body(scope, receive, self._max_body_bytes)
+        body = await self._read_body(scope, receive)
         try:
             options = _decode(body) if body else {}
         except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -22,10 +22,36 @@ FLAGS: Mapping[str, str] = {
     # and a change of the routing table is a compare-and-swap. Once, for it may be what killed it.
     "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
     "RAY_SERVE_HAPROXY_RETRIES": "1",
+    # A gRPC message of 2 GB would be read before the gateway could refuse it.
+    "RAY_SERVE_GRPC_MAX_MESSAGE_SIZE": str(64 << 20),
     "RAY_USAGE_STATS_ENABLED": "0",
     # Leaves CUDA_VISIBLE_DEVICES of replicas without a GPU empty, as we rely on, and says so once.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
 }
+
+
+_SHED = (
+    """http-request return status 429 content-type application/json hdr retry-after 1 """
+    """string '{"error":"too many requests are being answered: try again"}' """
+    "if { path_end /infer /score } { be_conn gt %d }"
+)
+
+
+def haproxy_shedding(most_requests: int) -> dict[str, str]:
+    """HAProxy answers 429 itself to predictions beyond so many at once, whatever it is asked else.
+
+    To refuse a request costs a replica's Python most of what answering it costs: parsing, and
+    Ray's wrapper around it. Offered three times its capacity, a replica that sheds by itself does
+    little else, and all that it accepts is late (measured: 4 % of the capacity within a second,
+    and no recovery while the queue in its sockets lasts). Ray Serve 2.60 has no setting for a rule
+    of HAProxy's, but passes this value on into the `default-server` line of each backend as it is:
+    so the rule goes in as further lines, and the last of them takes up what Ray writes after it.
+    """
+    interval = "250ms"  # Ray's own default, which the value is meant to hold
+    rule = _SHED % most_requests
+    return {
+        "RAY_SERVE_HAPROXY_HEALTH_CHECK_DOWNINTER": (f"{interval}\n    {rule}\n    default-server")
+    }
 
 
 def haproxy_side_ports(stats_port: int, metrics_port: int) -> dict[str, str]:

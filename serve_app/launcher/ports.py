@@ -13,8 +13,8 @@ _RAY = "ray::"
 """How the names of Ray's workers begin, the one that starts HAProxy among them."""
 
 
-def check_port(port: int) -> None:
-    """Let a port pass that can be listened on.
+def check_port(port: int, option: str = "--port") -> None:
+    """Let a port pass that can be listened on; `option` is how another one is chosen.
 
     Raises:
         PortTakenError: naming the process that holds it, where this user may know, and the remedy.
@@ -28,7 +28,7 @@ def check_port(port: int) -> None:
             raise PortTakenError(f"port {port} needs privileges: choose one above 1023") from error
         except OSError:
             pass
-    raise PortTakenError(_explain(port, holders(port)))
+    raise PortTakenError(_explain(port, holders(port), option))
 
 
 def free_port() -> int:
@@ -49,9 +49,9 @@ def holders(port: int) -> list[tuple[int, str]]:
     )
 
 
-def _explain(port: int, found: list[tuple[int, str]]) -> str:
+def _explain(port: int, found: list[tuple[int, str]], option: str) -> str:
     if not found:
-        return f"port {port} is taken by another process: stop it, or choose another with --port"
+        return f"port {port} is taken by another process: stop it, or choose another with {option}"
     names = ", ".join(f"{command} (pid {pid})" for pid, command in found)
     if all(command == "haproxy" for _, command in found):
         if any(_parent_command(pid).startswith(_RAY) for pid, _ in found):
@@ -62,9 +62,9 @@ def _explain(port: int, found: list[tuple[int, str]]) -> str:
         pids = " ".join(str(pid) for pid, _ in found)
         return (
             f"port {port} is held by {names}, left over from a run that was killed: "
-            f"stop it with 'kill {pids}', or choose another port with --port"
+            f"stop it with 'kill {pids}', or choose another port with {option}"
         )
-    return f"port {port} is held by {names}: stop it, or choose another with --port"
+    return f"port {port} is held by {names}: stop it, or choose another with {option}"
 
 
 def _listening_inodes(port: int) -> set[str]:

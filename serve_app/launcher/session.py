@@ -15,6 +15,7 @@ from typing import Any
 from serve_app.errors import SelfCheckError, StartFailedError
 from serve_app.launcher.flags import haproxy_side_ports, set_flags
 from serve_app.launcher.ports import free_port
+from serve_app.launcher.settings import SERVICER
 from serve_app.launcher.stopping import StopSignal
 
 READY_SECONDS = 120.0
@@ -58,9 +59,16 @@ def ray_session(*, dashboard: bool, verbose: bool) -> Iterator[None]:
 
 
 def run_application(
-    application: Any, name: str, port: int, ready_seconds: float, stopped: StopSignal
+    application: Any,
+    name: str,
+    port: int,
+    grpc_port: int | None,
+    ready_seconds: float,
+    stopped: StopSignal,
 ) -> bool:
     """Deploy a built application and return once it answers, or False once `stopped` came.
+
+    `grpc_port` None: no gRPC.
 
     Raises:
         SelfCheckError: a variant does not reproduce its recorded scores.
@@ -73,7 +81,9 @@ def run_application(
     from ray.serve.api import _run
 
     try:
-        serve.start(http_options={"host": "0.0.0.0", "port": port})
+        serve.start(
+            http_options={"host": "0.0.0.0", "port": port}, grpc_options=_grpc_options(grpc_port)
+        )
         # Not serve.run(): it waits without an end, and hides why a replica fails.
         _run(application, _blocking=False, name=name, route_prefix="/")
     except Exception as error:
@@ -105,6 +115,12 @@ def replicas(name: str) -> dict[str, dict[str, int]]:
         deployment: {str(state): count for state, count in overview.replica_states.items()}
         for deployment, overview in application.deployments.items()
     }
+
+
+def _grpc_options(port: int | None) -> dict[str, Any] | None:
+    if port is None:
+        return None
+    return {"port": port, "grpc_servicer_functions": [SERVICER]}
 
 
 def is_ready(port: int) -> bool:

@@ -13,7 +13,10 @@ from serve_app.errors import ConfigError
 
 DEFAULT_CONFIG = Path("deploy/serve.yaml")
 DEFAULT_PORT = 8000
+DEFAULT_GRPC_PORT = 9000
 APPLICATION = "slimserve"
+SERVICER = "serve_app.protocol.inference.servicer:add_servicer"
+"""What `grpc_options.grpc_servicer_functions` must name for Ray Serve to open the gRPC port."""
 
 
 @dataclass(frozen=True)
@@ -23,12 +26,22 @@ class Settings:
     config: AppConfig
     application: str
     port: int
+    grpc_port: int | None
+    """None: no gRPC."""
 
 
 def read_settings(
-    path: Path | None, store: str | None, model: str | None, port: int | None, state: str | None
+    path: Path | None,
+    store: str | None,
+    model: str | None,
+    port: int | None,
+    state: str | None,
+    grpc_port: int | None = None,
 ) -> Settings:
     """Settings of a Serve config; arguments that are not None win over it.
+
+    gRPC is spoken where the config has `grpc_options` with servicer functions, or a port is given;
+    a given port of 0 switches it off.
 
     Raises:
         ConfigError: the file is missing, is not a Serve config of one application, or its args
@@ -45,7 +58,15 @@ def read_settings(
         config=parse_config(args),
         application=str(application.get("name", APPLICATION)),
         port=port if port is not None else int(options.get("port", DEFAULT_PORT)),
+        grpc_port=_grpc_port(document) if grpc_port is None else grpc_port or None,
     )
+
+
+def _grpc_port(document: dict[str, Any]) -> int | None:
+    options = document.get("grpc_options") or {}
+    if not options.get("grpc_servicer_functions"):
+        return None
+    return int(options.get("port", DEFAULT_GRPC_PORT))
 
 
 def _load(path: Path | None) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from serve_app.launcher import report
-from serve_app.launcher.flags import set_flags
+from serve_app.launcher.flags import haproxy_shedding, set_flags
 from serve_app.launcher.ports import check_port
 from serve_app.launcher.session import READY_SECONDS, ray_session, replicas, run_application
 from serve_app.launcher.settings import Settings, read_settings
@@ -28,6 +28,7 @@ class Options:
     store: str | None = None
     model: str | None = None
     port: int | None = None
+    grpc_port: int | None = None
     ready_file: Path | None = None
     state_dir: str | None = None
     dashboard: bool = False
@@ -43,14 +44,19 @@ def up(options: Options) -> None:
     # In a log there is no terminal's width to keep to.
     console = Console() if sys.stdout.isatty() else Console(width=120)
     settings = read_settings(
-        options.config, options.store, options.model, options.port, options.state_dir
-    )
+        options.config, options.store, options.model, options.port, options.state_dir,
+        options.grpc_port,
+    )  # fmt: skip
     set_flags({})
     # Only now: importing the application imports Ray, which reads the flags.
     from serve_app.application import app, make_plan
 
     plan = make_plan(settings.config)
+    gateway = plan.config.gateway
+    set_flags(haproxy_shedding(gateway.max_ongoing_requests * gateway.num_replicas))
     check_port(settings.port)
+    if settings.grpc_port is not None:
+        check_port(settings.grpc_port, option="--grpc-port")
     token, new_token = _token(settings)
     with (
         StopSignal() as stopped,
@@ -59,9 +65,11 @@ def up(options: Options) -> None:
         stopped.again()
         console.print(f"Starting {plan.config.model} on port {settings.port} …")
         if run_application(
-            app(plan.config), settings.application, settings.port, READY_SECONDS, stopped
-        ):
+            app(plan.config), settings.application, settings.port, settings.grpc_port,
+            READY_SECONDS, stopped,
+        ):  # fmt: skip
             url = f"http://localhost:{settings.port}"
+            grpc = None if settings.grpc_port is None else f"localhost:{settings.grpc_port}"
             gateways = Gateways(url, plan.config.model)
             request = report.write_request(plan.config, plan.document)
             report.print_report(
@@ -72,7 +80,7 @@ def up(options: Options) -> None:
             if options.ready_file is not None:
                 report.write_ready_file(
                     options.ready_file,
-                    {"url": url, "model": plan.config.model, "pid": os.getpid(),
+                    {"url": url, "grpc": grpc, "model": plan.config.model, "pid": os.getpid(),
                      "request": str(request), "admin_token": token},
                 )  # fmt: skip
             stream(console, gateways, partial(replicas, settings.application), stopped.came)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -44,12 +45,21 @@ class OutputTensor(msgspec.Struct, gc=False):
     data: list[Any]
 
 
+class BinaryOutput(msgspec.Struct, gc=False):
+    """One output whose bytes follow the JSON; `parameters` has their number."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+    parameters: dict[str, int]
+
+
 class InferResponse(msgspec.Struct, gc=False, omit_defaults=True):
     """Answer of POST …/infer. `model_version` is the variant."""
 
     model_name: str
     model_version: str
-    outputs: list[OutputTensor]
+    outputs: Sequence[OutputTensor | BinaryOutput]
     parameters: dict[str, str | int]
     id: str | None = None
 

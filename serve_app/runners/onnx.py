@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,8 @@ class OnnxRunner:
         # Spinning pools of several sessions fight for the cores of one box.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+        _share_arena()
+        options.add_session_config_entry("session.use_env_allocators", "1")
         providers = choose_providers(onnxruntime.get_available_providers())
         try:
             self._session = onnxruntime.InferenceSession(artifact, options, providers=providers)
@@ -55,12 +58,34 @@ class OnnxRunner:
         return dict(zip(self._outputs, values, strict=True))
 
 
-def choose_providers(built_in: Sequence[str]) -> list[str]:
+@cache
+def _share_arena() -> None:
+    """One arena for what all sessions of the process compute in, instead of one for each.
+
+    An arena keeps the memory of the largest batch it has seen. Eleven variants of the fraud model
+    after batches of 1 to 64 rows: 241 MB each in its own, 58 MB together, calls as fast. (Growing
+    it by no more than is asked for, `kSameAsRequested`, took 909 MB: it falls to pieces.)
+    """
+    memory = onnxruntime.OrtMemoryInfo(
+        "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
+    )
+    defaults = onnxruntime.OrtArenaCfg(
+        {
+            "max_mem": 0,
+            "arena_extend_strategy": 0,
+            "initial_chunk_size_bytes": -1,
+            "max_dead_bytes_per_chunk": -1,
+        }
+    )
+    onnxruntime.create_and_register_allocator(memory, defaults)
+
+
+def choose_providers(built_in: Sequence[str], devices: Path = Path("/dev")) -> list[str]:
     """Execution providers to use: CUDA where this build, this machine and this process have it.
 
     onnxruntime-gpu lists CUDA on machines without a GPU too, and then complains when asked for
     it. Ray hides the GPUs from a replica that reserved none.
     """
     visible = os.environ.get("CUDA_VISIBLE_DEVICES") not in ("", "-1", "NoDevFiles")
-    has_gpu = visible and any(Path("/dev").glob("nvidia[0-9]*"))
+    has_gpu = visible and any(devices.glob("nvidia[0-9]*"))
     return [_CUDA, _CPU] if has_gpu and _CUDA in built_in else [_CPU]

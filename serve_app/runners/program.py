@@ -49,7 +49,7 @@ class ProgramRunner:
         """See `Runner.run`."""
         torch = self._torch
         with torch.inference_mode():
-            tensors = {name: torch.as_tensor(inputs[name]) for name in self._inputs}
+            tensors = {name: torch.as_tensor(_writable(inputs[name])) for name in self._inputs}
             if self._device.type != "cpu":
                 tensors = {name: tensor.to(self._device) for name, tensor in tensors.items()}
             result = self._module(**tensors) if self._by_name else self._module(*tensors.values())
@@ -60,3 +60,8 @@ class ProgramRunner:
             return {
                 name: value.cpu().numpy() for name, value in zip(self._outputs, values, strict=True)
             }
+
+
+def _writable(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """An array that torch may take over: it has no tensors that cannot be written to."""
+    return array if array.flags.writeable else array.copy()

@@ -27,9 +27,15 @@ REPOSITORY = Path(__file__).parents[2]
 START_SECONDS = 120.0
 STOP_SECONDS = 30.0
 GATEWAYS = 2
+ONGOING_REQUESTS = 100
 SLOW_QUEUE_ROWS = 2
+MAX_BODY_BYTES = 1 << 20
+MAX_ROWS = 1024
+BODY_TIMEOUT_SECONDS = 1.0
 PROGRAM_TIMEOUT_SECONDS = 0.5
 """Ray Serve lets a call wait for a killed replica's successor; this is less than one needs."""
+HEAVY_LIMITS = {"max_batch_rows": 2, "max_queued_rows": 256, "timeout_seconds": 30.0}
+"""Of a variant that is served in both placements."""
 
 INFER = f"/v2/models/{MODEL}/infer"
 ROUTING = f"/admin/v1/models/{MODEL}/routing"
@@ -73,6 +79,7 @@ class Server:
     """A running application."""
 
     port: int
+    grpc_port: int
     token: str
     pid: int
     state_dir: Path
@@ -179,8 +186,16 @@ def config(store: str) -> dict[str, Any]:
                 "args": {
                     "store": store,
                     "model": MODEL,
-                    "gateway": {"num_replicas": GATEWAYS, "num_cpus": 0.1},
-                    "limits": {"max_body_bytes": 65536, "max_rows": 64},
+                    "gateway": {
+                        "num_replicas": GATEWAYS,
+                        "num_cpus": 0.1,
+                        "max_ongoing_requests": ONGOING_REQUESTS,
+                    },
+                    "limits": {
+                        "max_body_bytes": MAX_BODY_BYTES,
+                        "max_rows": MAX_ROWS,
+                        "body_timeout_seconds": BODY_TIMEOUT_SECONDS,
+                    },
                     "variants": [
                         *variants,
                         {"name": "slow", "max_batch_rows": 1, "max_queued_rows": SLOW_QUEUE_ROWS},
@@ -189,6 +204,13 @@ def config(store: str) -> dict[str, Any]:
                             "placement": "deployment",
                             "num_cpus": 0.1,
                             "timeout_seconds": PROGRAM_TIMEOUT_SECONDS,
+                        },
+                        {"name": "heavy", **HEAVY_LIMITS},
+                        {
+                            "name": "heavy-apart",
+                            "placement": "deployment",
+                            "num_cpus": 0.1,
+                            **HEAVY_LIMITS,
                         },
                     ],
                 },
@@ -207,11 +229,11 @@ def running(folder: Path, store: str) -> Iterator[Server]:
     """Start the application, and on the way out stop it and see that no process is left."""
     path, ready, log = folder / "serve.yaml", folder / "ready.json", folder / "up.log"
     path.write_text(yaml.safe_dump(config(store)))
-    state, port = folder / "state", free_port()
+    state, port, grpc_port = folder / "state", free_port(), free_port()
     environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
     command = launcher(
-        "--config", str(path), "--port", str(port), "--ready-file", str(ready),
-        "--state-dir", str(state),
+        "--config", str(path), "--port", str(port), "--grpc-port", str(grpc_port),
+        "--ready-file", str(ready), "--state-dir", str(state),
     )  # fmt: skip
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -224,7 +246,7 @@ def running(folder: Path, store: str) -> Iterator[Server]:
             assert time.monotonic() < deadline, f"not ready:\n{log.read_text()}"
             time.sleep(0.05)
         document = json.loads(ready.read_text())
-        yield Server(port, document["admin_token"], process.pid, state, Path(store))
+        yield Server(port, grpc_port, document["admin_token"], process.pid, state, Path(store))
     finally:
         _stop(process, log)
 

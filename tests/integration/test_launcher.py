@@ -21,10 +21,12 @@ from tests.integration.server import (
 from tests.support.store import CHAMPION, MODEL, build_store, make_onnx, publish
 
 
-def up(store: Path, *arguments: str, port: int | None = None) -> tuple[int, str]:
+def up(
+    store: Path, *arguments: str, port: int | None = None, grpc_port: int = 0
+) -> tuple[int, str]:
     """Exit code and standard error of a start that must fail."""
     where = ["--store", str(store), "--model", MODEL, "--port", str(port or free_port())]
-    where += ["--state-dir", str(store.parent / "state")]
+    where += ["--grpc-port", str(grpc_port), "--state-dir", str(store.parent / "state")]
     ended = subprocess.run(
         launcher(*where, *arguments), capture_output=True, text=True, cwd=REPOSITORY,
         timeout=90, check=False,
@@ -67,6 +69,16 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
     assert "--port" in message
 
 
+def test_a_grpc_port_that_is_taken(tmp_path: Path) -> None:
+    build_store(tmp_path / "store")
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port = held.getsockname()[1]
+        code, message = up(tmp_path / "store", grpc_port=port)
+    assert code == 3
+    assert f"port {port} is held by" in message
+    assert "--grpc-port" in message
+
+
 def test_a_mistake_in_the_config(tmp_path: Path) -> None:
     path = tmp_path / "serve.yaml"
     path.write_text("applications: [{args: {stoer: x}}]")
@@ -89,6 +101,7 @@ def test_it_says_where_everything_is(server: Server) -> None:
     said = (server.state_dir.parent / "up.log").read_text()
     for path in (INFER, ROUTING, LOADED, "/metrics"):
         assert f"http://localhost:{server.port}{path}" in said
+    assert f"grpc://localhost:{server.grpc_port}" in said
     assert f"curl -s -X POST http://localhost:{server.port}{INFER} -d @" in said
     version = server.route({CHAMPION: 0.5, "close": 0.5})
     log = server.state_dir.parent / "up.log"

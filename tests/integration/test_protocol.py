@@ -2,16 +2,27 @@ from __future__ import annotations
 
 import http.client
 import json
+import math
 from typing import Any
 
 import numpy as np
 import pytest
 import tritonclient.http as triton
 
-from tests.integration.server import INFER, Server
+from tests.integration.server import INFER, MAX_BODY_BYTES, Server
 from tests.support.store import MODEL, make_samples, request_body, scores
 
-VARIANTS = ["original", "close", "opposite", "poor", "fragile", "slow", "program"]
+VARIANTS = [
+    "original",
+    "close",
+    "opposite",
+    "poor",
+    "fragile",
+    "slow",
+    "program",
+    "heavy",
+    "heavy-apart",
+]
 
 
 def triton_inputs(rows: int) -> list[triton.InferInput]:
@@ -30,7 +41,7 @@ def test_tritons_client_works_unchanged(server: Server) -> None:
     assert client.is_server_ready()
     assert client.is_model_ready(MODEL)
     assert client.is_model_ready(MODEL, "close")
-    assert client.get_server_metadata()["extensions"] == []
+    assert "binary_tensor_data" in client.get_server_metadata()["extensions"]
     assert client.get_model_metadata(MODEL)["versions"] == VARIANTS
     result = client.infer(
         MODEL,
@@ -52,8 +63,6 @@ def test_tritons_client_pins_and_gets_errors(server: Server) -> None:
         assert answer.get_response()["model_version"] == variant
     with pytest.raises(triton.InferenceServerException, match="version 'x' of 'fraud'"):
         client.infer(MODEL, triton_inputs(1), model_version="x", outputs=outputs)
-    with pytest.raises(triton.InferenceServerException, match="binary_data=False"):
-        client.infer(MODEL, triton_inputs(1))
     client.close()
 
 
@@ -70,6 +79,17 @@ def changed(**changes: Any) -> dict[str, Any]:
     return body
 
 
+ONES = [
+    {
+        "name": name,
+        "shape": [1025, *shape],
+        "datatype": "FP32",
+        "data": [1] * 1025 * math.prod(shape),
+    }
+    for name, shape in (("transaction", [4]), ("history", [3, 2]))
+]
+
+
 @pytest.mark.parametrize(
     ("body", "status", "message"),
     [
@@ -84,8 +104,8 @@ def changed(**changes: Any) -> dict[str, Any]:
         (json.dumps(changed(data=[float("nan")] * 4)).encode(), 400, "malformed"),
         ({"inputs": request_body()["inputs"][:1]}, 400, "input 'history': missing"),
         ({"inputs": request_body()["inputs"] * 2}, 400, "given twice"),
-        (request_body(65), 400, "65 rows given, at most 64"),
-        (b" " * 65537, 413, "expected at most 65536 bytes, given 65537"),
+        ({"inputs": ONES}, 400, "1025 rows given, at most 1024"),
+        (b" " * 10_000_000, 413, "expected at most 1048576 bytes, given 10000000"),
     ],
 )
 def test_bad_requests_get_the_right_status_and_a_message(
@@ -113,9 +133,9 @@ def test_unknown_paths_and_methods(server: Server, method: str, path: str, statu
 
 def test_a_body_of_unknown_length_is_cut_off_at_the_limit(server: Server) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
-    chunks = (b" " * 8192 for _ in range(20))
+    chunks = (b" " * 8192 for _ in range(200))
     connection.request("POST", INFER, chunks, {"Content-Type": "application/json"})
     answer = connection.getresponse()
     assert answer.status == 413
-    assert b"65536" in answer.read()
+    assert str(MAX_BODY_BYTES) in answer.read().decode()
     connection.close()

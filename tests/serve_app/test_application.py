@@ -65,6 +65,32 @@ def test_missing_and_corrupt_stores_are_found(tmp_path: Path) -> None:
         plan_of(store)
 
 
+def deployed(store: str, **more: Any) -> Any:
+    """Ray Serve's configuration of a variant's deployment."""
+    variants = [{"name": CHAMPION}, {"name": "close", "placement": "deployment", **more}]
+    built = app({"store": store, "model": MODEL, "variants": variants})
+    [models] = [arg for arg in built._bound_deployment.init_args if isinstance(arg, dict)]
+    [bound] = models.values()
+    return bound._bound_deployment._deployment_config
+
+
+def test_a_deployment_takes_by_default_what_may_wait_and_be_computed(store_uri: str) -> None:
+    config = deployed(store_uri, max_queued_rows=10, max_batch_rows=4, num_replicas=2)
+    assert (config.num_replicas, config.autoscaling_config) == (2, None)
+    assert (config.max_ongoing_requests, config.max_queued_requests) == (14, -1)
+
+
+def test_a_deployment_follows_the_load_if_it_is_told_to(store_uri: str) -> None:
+    scaling = {"max_replicas": 3, "target_ongoing_requests": 5, "upscale_delay_seconds": 1}
+    config = deployed(store_uri, autoscaling=scaling, max_ongoing_requests=6, max_queued_rows=20)
+    assert config.autoscaling_config.min_replicas == 1
+    assert config.autoscaling_config.max_replicas == 3
+    assert config.autoscaling_config.target_ongoing_requests == 5
+    assert config.autoscaling_config.upscale_delay_s == 1
+    assert config.autoscaling_config.downscale_delay_s == 300
+    assert (config.max_ongoing_requests, config.max_queued_requests) == (6, 20)
+
+
 def test_the_builder_takes_a_dict(store_uri: str) -> None:
     built = app({"store": store_uri, "model": MODEL})
     assert built._bound_deployment.name == "Gateway"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -12,8 +13,9 @@ import numpy.typing as npt
 import pytest
 
 from serve_app.batching import Batcher, Computed, direct_rows_for
-from serve_app.errors import QueueFullError
+from serve_app.errors import DeadlineExceededError, QueueFullError
 from serve_app.runners import Arrays
+from serve_app.terms import ANYBODY, Terms
 
 POISON = -1.0
 
@@ -24,6 +26,7 @@ class Model:
     def __init__(self, *, held: bool = False) -> None:
         self.batches: list[int] = []
         self.threads: set[str] = set()
+        self.seconds = 0.0
         self.gate = threading.Event()
         if not held:
             self.gate.set()
@@ -32,6 +35,7 @@ class Model:
         self.batches.append(len(inputs["x"]))
         self.threads.add(threading.current_thread().name)
         assert self.gate.wait(10)
+        time.sleep(self.seconds)
         if (inputs["x"] == POISON).any():
             raise ValueError("poison")
         return {"y": inputs["x"] * 2}
@@ -41,13 +45,13 @@ class Observer:
     def __init__(self) -> None:
         self.rows: list[int] = []
 
-    def batch(self, rows: int) -> None:
+    def batch(self, rows: int, seconds: float) -> None:
         self.rows.append(rows)
 
 
 @asynccontextmanager
 async def batcher(model: Model, **options: Any) -> AsyncIterator[Batcher]:
-    settings = {"max_batch_rows": 8, "max_queued_rows": 16} | options
+    settings = {"max_batch_rows": 8, "max_queued_rows": 16, "timeout_seconds": 60.0} | options
     made = Batcher(model.run, name="m", **settings)
     try:
         yield made
@@ -106,7 +110,7 @@ async def test_a_batch_ends_at_the_cap_counted_in_rows() -> None:
         await until(lambda: made.queued_rows == 13)
         model.gate.set()
         await asyncio.gather(*tasks)
-    assert model.batches == [1, 3, 4, 6]
+    assert model.batches == [1, 3, 4, 4, 2]
 
 
 async def test_a_full_queue_refuses_and_counts_rows() -> None:
@@ -190,3 +194,171 @@ async def test_small_batches_run_on_the_loop_and_still_gather() -> None:
 )
 def test_direct_rows_follow_from_the_measured_times(call: float, row: float, expected: int) -> None:
     assert direct_rows_for(call, row) == expected
+
+
+async def test_a_request_larger_than_a_batch_is_computed_in_pieces() -> None:
+    model, observer = Model(), Observer()
+    async with batcher(model, max_batch_rows=4, observer=observer) as made:
+        inputs = {"x": np.arange(22, dtype=np.float32).reshape(11, 2)}
+        computed = await made.submit(inputs, 11)
+    np.testing.assert_array_equal(computed.outputs["y"], inputs["x"] * 2)
+    assert model.batches == observer.rows == [4, 4, 3]
+
+
+async def test_the_loop_turns_between_batches_that_run_on_it() -> None:
+    model, turns = Model(), 0
+
+    async def turn() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with batcher(model, max_batch_rows=4, direct_rows=4) as made:
+        turning = asyncio.create_task(turn())
+        await made.submit(request(1.0, rows=400), 400)
+        turning.cancel()
+    assert model.threads == {"MainThread"}
+    assert turns >= len(model.batches) == 100
+
+
+async def test_a_piece_that_fails_ends_the_request_and_only_it() -> None:
+    model = Model()
+    async with batcher(model, max_batch_rows=4, max_queued_rows=64) as made:
+        inputs = {"x": np.zeros((40, 2), dtype=np.float32)}
+        inputs["x"][2] = POISON
+        large = asyncio.create_task(made.submit(inputs, 40))
+        small = asyncio.create_task(made.submit(request(1.0), 1))
+        with pytest.raises(ValueError, match="poison"):
+            await large
+        np.testing.assert_array_equal((await small).outputs["y"], [[2.0, 2.0]])
+        assert made.queued_rows == 0
+
+
+async def test_the_queue_may_be_smaller_than_a_request_if_nobody_waits() -> None:
+    model = Model(held=True)
+    async with batcher(model, max_queued_rows=3, max_batch_rows=64) as made:
+        first = await start(made, model, 0.0)
+        large = asyncio.create_task(made.submit(request(1.0, rows=30), 30))
+        await until(lambda: made.queued_rows == 30)
+        with pytest.raises(QueueFullError):
+            await made.submit(request(1.0), 1)
+        model.gate.set()
+        await asyncio.gather(first, large)
+
+
+def soon(seconds: float) -> Terms:
+    return Terms("", time.perf_counter() + seconds)
+
+
+@pytest.mark.parametrize("direct_rows", [0, 64])
+async def test_whose_time_is_over_is_not_let_in(direct_rows: int) -> None:
+    model = Model()
+    async with batcher(model, direct_rows=direct_rows) as made:
+        with pytest.raises(DeadlineExceededError, match="'m' has no answer within the time"):
+            await made.submit(request(1.0), 1, soon(-0.001))
+    assert model.batches == []
+
+
+async def test_who_waits_too_long_is_told_at_once_and_not_computed() -> None:
+    model = Model(held=True)
+    async with batcher(model) as made:
+        first = await start(made, model, 0.0)
+        late = asyncio.create_task(made.submit(request(1.0, rows=3), 3, soon(0.02)))
+        stays = asyncio.create_task(made.submit(request(2.0), 1))
+        with pytest.raises(DeadlineExceededError):
+            await late
+        assert not first.done()
+        assert made.queued_rows == 1
+        model.gate.set()
+        await asyncio.gather(first, stays)
+    assert model.batches == [1, 1]
+
+
+async def test_who_is_being_computed_is_told_at_its_deadline_too() -> None:
+    model = Model(held=True)
+    async with batcher(model) as made:
+        with pytest.raises(DeadlineExceededError):
+            await made.submit(request(1.0), 1, soon(0.02))
+        model.gate.set()
+        await made.submit(request(1.0), 1)
+
+
+async def test_terms_shorten_the_configured_limit_and_never_extend_it() -> None:
+    model = Model(held=True)
+    async with batcher(model, timeout_seconds=0.02) as made:
+        for terms in (ANYBODY, soon(60.0)):
+            with pytest.raises(DeadlineExceededError, match=r"at most 0\.02 s"):
+                await made.submit(request(1.0), 1, terms)
+        model.gate.set()
+
+
+async def test_who_cannot_be_ready_in_time_makes_room_for_those_who_can() -> None:
+    model = Model()
+    model.seconds = 0.1
+    async with batcher(model) as made:
+        await made.submit(request(1.0), 1)
+        busy = asyncio.create_task(made.submit(request(1.0), 1))
+        await asyncio.sleep(0.01)
+        # Ends 10 ms after the running inference, and the next one takes 100 ms.
+        hopeless = asyncio.create_task(made.submit(request(1.0, rows=4), 4, soon(0.1)))
+        others = [asyncio.create_task(made.submit(request(1.0), 1)) for _ in range(2)]
+        with pytest.raises(DeadlineExceededError):
+            await hopeless
+        await asyncio.gather(busy, *others)
+    assert model.batches == [1, 1, 2]
+
+
+async def test_a_wrong_estimate_heals() -> None:
+    model = Model()
+    async with batcher(model) as made:
+        for _ in range(5):
+            made._pace.batch(1, 30.0)
+        await made.submit(request(1.0), 1, soon(20.0))
+        assert made._pace.batch_seconds < 1.0
+
+
+async def test_retry_after_follows_from_the_queue_and_the_rate() -> None:
+    model = Model(held=True)
+    async with batcher(model, max_queued_rows=40, max_batch_rows=64) as made:
+        for _ in range(5):
+            made._pace.batch(10, 1.0)
+        tasks = [await start(made, model, 0.0)]
+        tasks.append(asyncio.create_task(made.submit(request(1.0, rows=35), 35)))
+        await until(lambda: made.queued_rows == 35)
+        with pytest.raises(QueueFullError, match="try again in 4 s") as raised:
+            await made.submit(request(1.0, rows=9), 9)
+        assert raised.value.retry_after_seconds == 4
+        model.gate.set()
+        await asyncio.gather(*tasks)
+
+
+async def test_a_flood_of_one_caller_does_not_starve_another() -> None:
+    model, order = Model(held=True), list[str]()
+
+    async def ask(made: Batcher, caller: str) -> None:
+        await made.submit(request(1.0), 1, Terms(caller, math.inf))
+        order.append(caller)
+
+    async with batcher(model, max_batch_rows=4, max_queued_rows=64) as made:
+        first = await start(made, model, 0.0)
+        tasks = [asyncio.create_task(ask(made, "flood")) for _ in range(40)]
+        await until(lambda: made.queued_rows == 40)
+        tasks += [asyncio.create_task(ask(made, "other")) for _ in range(4)]
+        await until(lambda: made.queued_rows == 44)
+        model.gate.set()
+        await asyncio.gather(first, *tasks)
+    assert order[:8].count("other") >= 3
+    assert model.batches == [1] + [4] * 11
+
+
+async def test_closing_cancels_who_waits() -> None:
+    model = Model(held=True)
+    async with batcher(model) as made:
+        first = await start(made, model, 0.0)
+        waits = asyncio.create_task(made.submit(request(1.0), 1))
+        await until(lambda: made.queued_rows == 1)
+        await made.close()
+        with pytest.raises(asyncio.CancelledError):
+            await waits
+        first.cancel()

@@ -23,6 +23,10 @@ def test_a_configuration_is_frozen() -> None:
         config.model = "other"
 
 
+def deployment(**more: Any) -> dict[str, Any]:
+    return {"name": "a", "placement": "deployment", **more}
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
@@ -32,6 +36,26 @@ def test_a_configuration_is_frozen() -> None:
         ({"variants": [{"name": "a", "placement": "gpu"}]}, "variants.0.placement"),
         ({"variants": [{"name": "../a"}]}, "is not a name"),
         ({"limits": {"max_rows": 0}}, "limits.max_rows"),
+        (
+            {"variants": [{"name": "a", "autoscaling": {"max_replicas": 2}}]},
+            "variants.0: .*autoscaling: an inline variant has none",
+        ),
+        (
+            {"variants": [{"name": "a", "max_ongoing_requests": 2}]},
+            "max_ongoing_requests: an inline variant has none",
+        ),
+        (
+            {"variants": [deployment(num_replicas=2, autoscaling={"max_replicas": 2})]},
+            "num_replicas: given beside autoscaling",
+        ),
+        (
+            {"variants": [deployment(autoscaling={"min_replicas": 3, "max_replicas": 2})]},
+            "max_replicas: expected at least min_replicas, 3, given 2",
+        ),
+        (
+            {"variants": [deployment(max_ongoing_requests=8, autoscaling={"max_replicas": 2})]},
+            "target_ongoing_requests: expected at most 8, what a replica takes, given 16",
+        ),
         ({"table": {"weights": {"a": 0.5}}}, "weights sum to 0.5, expected 1"),
     ],
 )

@@ -10,7 +10,7 @@ from serve_app.metrics import SECONDS_BUCKETS, SLO_SECONDS, GatewayMetrics, Metr
 def test_replicas_are_merged_with_a_label_each() -> None:
     gateways = [GatewayMetrics("fraud", ("a", "b"), f"gateway-{n}") for n in (1, 2)]
     model = Metrics("fraud", ("b",), "b-1")
-    model.batches("b").batch(3)
+    model.batches("b").batch(3, 0.001)
     for count, gateway in enumerate(gateways, start=1):
         gateway.variant["a"].outcomes["ok"].inc(count)
     text = render([*(gateway.families() for gateway in gateways), model.families()]).decode()

@@ -49,6 +49,9 @@ THRESHOLD = 0.5
 SAMPLE_ROWS = 64
 SLOW_SIZE = 700
 
+TRANSACTION = ("amount", "night", "risk", "distance")
+HISTORY = ("amount", "hours_before")
+
 Inputs = dict[str, npt.NDArray[Any]]
 
 _W = np.array([0.9, -0.6, 0.4, 0.2], dtype=np.float32)
@@ -91,11 +94,13 @@ def make_onnx(
         helper.make_node("Add", ["a", "b"], ["ab"]),
         helper.make_node("Add", ["ab", "shift"], ["logit"]),
     ]
+    last = "logit"
     if fragile:
         nodes += _gather_out_of_range(constants)
+        last = "guarded"
     if slow:
-        nodes += _burn(constants)
-    last = "burnt" if slow else "guarded" if fragile else "logit"
+        nodes += _burn(constants, last)
+        last = "burnt"
     nodes.append(helper.make_node("Sigmoid", [last], ["score"]))
     graph = helper.make_graph(
         nodes,
@@ -130,7 +135,7 @@ def _gather_out_of_range(constants: list[onnx.TensorProto]) -> list[onnx.NodePro
     ]
 
 
-def _burn(constants: list[onnx.TensorProto]) -> list[onnx.NodeProto]:
+def _burn(constants: list[onnx.TensorProto], logit: str) -> list[onnx.NodeProto]:
     """Adds 0 · sum of a large product that depends on the input, so it is not folded away."""
     square = np.full((SLOW_SIZE, SLOW_SIZE), 1e-4, dtype=np.float32)
     constants += [
@@ -145,7 +150,7 @@ def _burn(constants: list[onnx.TensorProto]) -> list[onnx.NodeProto]:
         helper.make_node("MatMul", ["p2", "square"], ["p3"]),
         helper.make_node("ReduceMean", ["p3"], ["p4"], keepdims=0),
         helper.make_node("Mul", ["p4", "nothing"], ["p5"]),
-        helper.make_node("Add", ["logit", "p5"], ["burnt"]),
+        helper.make_node("Add", [logit, "p5"], ["burnt"]),
     ]
 
 
@@ -232,8 +237,8 @@ def make_document(champion: str = CHAMPION) -> ModelDocument:
         name=MODEL,
         workload="tiny",
         inputs=(
-            TensorSpec(name="transaction", datatype="FP32", shape=(-1, 4)),
-            TensorSpec(name="history", datatype="FP32", shape=(-1, 3, 2)),
+            TensorSpec(name="transaction", datatype="FP32", shape=(-1, 4), features=TRANSACTION),
+            TensorSpec(name="history", datatype="FP32", shape=(-1, 3, 2), features=HISTORY),
         ),
         outputs=(TensorSpec(name="score", datatype="FP32", shape=(-1,)),),
         decision=Decision(output="score", threshold=THRESHOLD),
@@ -263,7 +268,8 @@ def publish(
 def build_store(folder: Path, *, torch_original: bool = False) -> str:
     """Publish the model with all its variants and return the store's URI.
 
-    With `torch_original`, a further variant `program` is the torch exported program.
+    With `torch_original`, further variants are `program`, the torch exported program, and the pair
+    `heavy` and `heavy-apart`: one artifact, slow and fragile, to be served in both placements.
     """
     publisher = Publisher(str(folder))
     publisher.publish_model(make_document(), make_samples())
@@ -275,7 +281,26 @@ def build_store(folder: Path, *, torch_original: bool = False) -> str:
     publish(publisher, "slow", make_onnx(slow=True))
     if torch_original:
         publish(publisher, "program", make_program(), engine="torch")
+        for name in ("heavy", "heavy-apart"):
+            publish(publisher, name, make_onnx(fragile=True, slow=True))
     return str(folder)
+
+
+def score_body(rows: int = 1, *, start: int = 0, **more: Any) -> dict[str, Any]:
+    """A request to score sample rows, with named fields."""
+    batch = make_samples().rows(start, start + rows)
+    return {
+        "rows": [
+            {
+                "transaction": dict(zip(TRANSACTION, transaction, strict=True)),
+                "history": [dict(zip(HISTORY, step, strict=True)) for step in history],
+            }
+            for transaction, history in zip(
+                batch["transaction"].tolist(), batch["history"].tolist(), strict=True
+            )
+        ],
+        **more,
+    }
 
 
 def request_body(rows: int = 1, *, start: int = 0, **parameters: Any) -> dict[str, Any]:

@@ -78,8 +78,8 @@ class FraudWorkload(TrainableWorkload):
         self.labels, self.groups, self.days = tx.fraud, tx.customer, tx.time_days
         k = config.history_length
         self.inputs = (
-            TensorSpec(name="transaction", datatype="FP32", shape=(-1, len(TRANSACTION_FEATURES))),
-            TensorSpec(name="history", datatype="FP32", shape=(-1, k, len(HISTORY_FEATURES))),
+            _tensor("transaction", (), TRANSACTION_FEATURES),
+            _tensor("history", (k,), HISTORY_FEATURES),
         )
         self.outputs = (TensorSpec(name="score", datatype="FP32", shape=(-1,)),)
 
@@ -202,3 +202,8 @@ class FraudWorkload(TrainableWorkload):
         model = GradientBoostingBaseline()
         model.fit(self._features, pool, self.labels[pool], seed)
         return model.score(self._features, rows)
+
+
+def _tensor(name: str, steps: tuple[int, ...], features: tuple[str, ...]) -> TensorSpec:
+    shape = (-1, *steps, len(features))
+    return TensorSpec(name=name, datatype="FP32", shape=shape, features=features)

@@ -6,7 +6,15 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from compression.store import Baseline, Baselines, Estimate, Manifest, ModelDocument, StoredFile
+from compression.store import (
+    Baseline,
+    Baselines,
+    Estimate,
+    Manifest,
+    ModelDocument,
+    StoredFile,
+    TensorSpec,
+)
 from compression.store.manifest import is_name
 from tests.support.store import make_document, make_manifest
 
@@ -94,3 +102,42 @@ def test_the_size_of_a_variant_is_that_of_all_its_files() -> None:
     manifest = make_manifest("small", b"12345", [0.5])
     more = StoredFile(path="notes.txt", sha256="0" * 64, bytes=10)
     assert manifest.model_copy(update={"files": (*manifest.files, more)}).bytes == 15
+
+
+def _tensor(**changes: Any) -> TensorSpec:
+    fields = {"name": "x", "datatype": "FP32", "shape": (-1, 3, 2), "features": ("a", "b")}
+    return TensorSpec.model_validate(fields | changes)
+
+
+def test_features_name_the_places_of_the_last_dimension() -> None:
+    spec = _tensor()
+    assert spec.features == ("a", "b")
+    assert TensorSpec.model_validate_json(spec.model_dump_json()) == spec
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"features": ("a", "b", "c")}, r"3 names for the shape \[-1, 3, 2\]"),
+        (
+            {"shape": (-1,)},
+            r"2 names for the shape \[-1\], expected one for each place of the last",
+        ),
+        ({"shape": (-1, -1)}, "2 names for the shape"),
+        ({"features": ("a", "a")}, "features of 'x': a given twice"),
+        *(({"features": ("a", name)}, "not a feature's name") for name in ("", 'b"', "b\\", "b\n")),
+    ],
+)
+def test_names_of_features_that_callers_could_not_send(
+    changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValidationError, match=message):
+        _tensor(**changes)
+
+
+def test_a_document_from_before_features_had_names_is_read() -> None:
+    old = make_document().model_dump(mode="json")
+    for tensor in (*old["inputs"], *old["outputs"]):
+        del tensor["features"]
+    document = ModelDocument.model_validate_json(json.dumps(old))
+    assert [spec.features for spec in document.inputs] == [None, None]

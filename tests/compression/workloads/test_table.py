@@ -12,6 +12,7 @@ import pyarrow.csv
 import pytest
 import torch
 import yaml
+from pydantic import ValidationError
 from safetensors.torch import save_file
 from torch import nn
 
@@ -96,6 +97,7 @@ def test_a_stranger_s_recipe_runs_from_csv_to_store(loans: Path, tmp_path: Path)
     model = published.model("credit")
     assert model.workload == "credit"
     assert model.routing_key == "customer"
+    assert model.inputs[0].features == ("amount", "income")
     assert model.data["windows"]["train"]["from"] == "2023-01-01"
     original = published.manifest("credit", "original")
     assert original.quality.metrics["auc"].value > 0.85
@@ -126,11 +128,23 @@ def test_an_original_of_every_head_trains_and_reads_back(
     outputs = outputs_of(original, workload.gather, workload.test)
     assert outputs.shape == (len(workload.test), *shape)
     assert workload.outputs[0].shape == (-1, *shape)
+    assert workload.outputs[0].features == (("a", "b", "c") if shape else None)
     trials = workload.head.trials(outputs, workload.labels[workload.test])
     yes = trials.scores >= workload.decision_threshold
     assert trials.labels[yes].mean() > 2 * trials.labels[~yes].mean()
     baseline = workload.baseline_outputs(workload.test[:50], seed=0)
     assert baseline.shape == (50, *shape)
+
+
+def test_columns_that_callers_could_not_name_are_refused(loans: Path, tmp_path: Path) -> None:
+    table = pa.csv.read_csv(loans)
+    names = ['the "sum"' if name == "amount" else name for name in table.column_names]
+    pa.csv.write_csv(table.rename_columns(names), tmp_path / "loans.csv")
+    config = _config(tmp_path / "loans.csv", tmp_path, features=['the "sum"', "income"])
+    with pytest.raises(DataError, match=r"column 'the \"sum\"' .* Rename it in the file"):
+        Mine(config)
+    with pytest.raises(ValidationError, match=r"features\n.*amount given twice"):
+        _config(loans, tmp_path, features=["amount", "income", "amount"])
 
 
 def test_the_served_model_takes_features_as_the_file_has_them(loans: Path, tmp_path: Path) -> None:

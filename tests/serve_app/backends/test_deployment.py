@@ -1,16 +1,24 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 from ray.exceptions import RayActorError
+from ray.serve.exceptions import BackPressureError
 
 from serve_app.backends.deployment import DeploymentBackend
 from serve_app.batching import Computed
-from serve_app.errors import BackendUnavailableError, QueueFullError, VariantFailedError
+from serve_app.errors import (
+    BackendUnavailableError,
+    DeadlineExceededError,
+    QueueFullError,
+    VariantFailedError,
+)
+from serve_app.terms import Terms
 
 INPUTS = {"x": np.zeros((1, 2), np.float32)}
 
@@ -22,6 +30,7 @@ class Handle:
         self.reply = reply
         self.alive = True
         self.calls = 0
+        self.terms: list[tuple[str, float]] = []
         self.serializations: dict[str, str] = {}
 
     def options(self, **serializations: str) -> Handle:
@@ -36,8 +45,9 @@ class Handle:
     def describe(self) -> _Method:
         return _Method(self._describe)
 
-    async def _infer(self, inputs: Any, rows: int) -> Any:
+    async def _infer(self, inputs: Any, rows: int, caller: str, seconds: float) -> Any:
         self.calls += 1
+        self.terms.append((caller, seconds))
         if self.reply is None:
             await asyncio.Event().wait()
         if isinstance(self.reply, Exception):
@@ -67,17 +77,67 @@ async def test_a_reply_is_passed_on_as_it_was_computed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("tag", "error"), [("full", QueueFullError), ("failed", VariantFailedError)]
+    ("reply", "error"),
+    [
+        (("full", ("because", 3)), QueueFullError),
+        (("late", "because"), DeadlineExceededError),
+        (("failed", "because"), VariantFailedError),
+    ],
 )
-async def test_tags_become_errors_again(tag: str, error: type[Exception]) -> None:
-    with pytest.raises(error, match="because"):
-        await backend(Handle((tag, "because"))).infer(INPUTS, 1)
+async def test_tags_become_errors_again(reply: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match="because") as raised:
+        await backend(Handle(reply)).infer(INPUTS, 1)
+    assert getattr(raised.value, "retry_after_seconds", 3) == 3
+
+
+async def test_a_call_that_ray_serve_does_not_take_is_shed_and_nobody_is_away() -> None:
+    handle = Handle(BackPressureError(num_queued_requests=9, max_queued_requests=8))
+    made = backend(handle)
+    for _ in range(2):
+        with pytest.raises(QueueFullError, match="'original' is full"):
+            await made.infer(INPUTS, 1)
+    assert handle.calls == 2
+
+
+async def test_the_caller_and_the_time_that_is_left_go_along() -> None:
+    handle = Handle(("computed", ({}, 0.0, 0.0)))
+    made = backend(handle, timeout_seconds=5.0)
+    await made.infer(INPUTS, 1, Terms("a", time.perf_counter() + 2.0))
+    await made.infer(INPUTS, 1)
+    (caller, seconds), configured = handle.terms
+    assert caller == "a"
+    assert 0 < seconds <= 2.0
+    assert configured == ("", 5.0)
+
+
+async def test_whose_time_is_over_is_not_sent_on() -> None:
+    handle = Handle(("computed", ({}, 0.0, 0.0)))
+    with pytest.raises(DeadlineExceededError):
+        await backend(handle).infer(INPUTS, 1, Terms("a", time.perf_counter() - 1.0))
+    assert handle.calls == 0
+
+
+async def test_an_impatient_caller_does_not_make_a_replica_that_answers_away() -> None:
+    handle = Handle(None)
+    made = backend(handle, timeout_seconds=60.0)
+    for _ in range(2):
+        with pytest.raises(DeadlineExceededError, match="at most 60 s"):
+            await made.infer(INPUTS, 1, Terms("a", time.perf_counter() + 0.01))
+    assert handle.calls == 2
+    handle.alive = False
+    with pytest.raises(DeadlineExceededError):
+        await made.infer(INPUTS, 1, Terms("a", time.perf_counter() + 0.01))
+    await asyncio.sleep(0.05)
+    with pytest.raises(BackendUnavailableError):
+        await made.infer(INPUTS, 1)
+    assert handle.calls == 3
 
 
 @pytest.mark.parametrize("reply", [RayActorError(), None])
 async def test_one_that_is_away_is_not_waited_for_again_until_it_is_back(
-    reply: Exception | None,
+    monkeypatch: pytest.MonkeyPatch, reply: Exception | None
 ) -> None:
+    monkeypatch.setattr("serve_app.backends.deployment._GRACE_SECONDS", 0.01)
     handle = Handle(reply)
     handle.alive = False
     made = backend(handle, timeout_seconds=0.01)

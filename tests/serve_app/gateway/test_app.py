@@ -1,12 +1,19 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
 
-from serve_app.errors import BackendUnavailableError, QueueFullError, VariantFailedError
+from serve_app.errors import (
+    BackendUnavailableError,
+    DeadlineExceededError,
+    QueueFullError,
+    ServingError,
+    VariantFailedError,
+)
 from tests.serve_app.gateway.fakes import TOKEN, Gateway
 from tests.support.asgi import Answer, call
 from tests.support.store import CHAMPION, request_body
@@ -108,23 +115,69 @@ async def test_a_score_that_is_not_finite_is_a_failure(gateway: Gateway) -> None
     ("error", "status"),
     [(VariantFailedError("broken"), 500), (BackendUnavailableError("off"), 503)],
 )
-async def test_a_failing_champion_is_said(gateway: Gateway, error: Exception, status: int) -> None:
+async def test_a_failing_champion_is_said(
+    gateway: Gateway, error: ServingError, status: int
+) -> None:
     gateway.backends[CHAMPION].error = error
     answer = await infer(gateway)
     assert (answer.status, answer.json()) == (status, {"error": str(error)})
     assert gateway.backends[CHAMPION].calls == 1
     assert gateway.value("requests_total", variant=CHAMPION, outcome="error") == 1
+    assert gateway.value("rejections_total", reason=error.reason) == 1
 
 
 async def test_a_full_queue_is_shed_and_not_passed_on(gateway: Gateway) -> None:
     gateway.route({"close": 1.0})
-    gateway.backends["close"].error = QueueFullError("full")
+    gateway.backends["close"].error = QueueFullError("full", 7)
     answer = await infer(gateway)
     assert (answer.status, answer.json()) == (429, {"error": "full"})
-    assert answer.headers["retry-after"] == "1"
+    assert answer.headers["retry-after"] == "7"
     assert gateway.backends[CHAMPION].calls == 0
     assert gateway.value("requests_total", variant="close", outcome="shed") == 1
     assert gateway.value("rejections_total", reason="queue_full") == 1
+
+
+async def test_a_deadline_that_passed_is_counted_and_not_passed_on(gateway: Gateway) -> None:
+    gateway.route({"close": 1.0})
+    gateway.backends["close"].error = DeadlineExceededError("late")
+    answer = await infer(gateway)
+    assert (answer.status, answer.json()) == (504, {"error": "late"})
+    assert gateway.backends[CHAMPION].calls == 0
+    assert gateway.value("requests_total", variant="close", outcome="deadline") == 1
+    assert gateway.value("rejections_total", reason="deadline") == 1
+
+
+async def test_the_terms_reach_the_backend(gateway: Gateway) -> None:
+    before = time.perf_counter()
+    headers = {"x_slimserve_caller": "billing", "x_request_timeout_seconds": "30"}
+    await infer(gateway, request_body(timeout_seconds=20), INFER, **headers)
+    caller, deadline = gateway.backends[CHAMPION].terms
+    assert caller == "billing"
+    assert before + 20 <= deadline <= time.perf_counter() + 20
+    await infer(gateway, None, INFER, **headers)
+    assert before + 20 < gateway.backends[CHAMPION].terms.deadline < time.perf_counter() + 30
+
+
+@pytest.mark.parametrize(
+    ("parameters", "headers", "message"),
+    [
+        ({"timeout_seconds": 0}, {}, "timeout_seconds: expected seconds above 0, given 0"),
+        ({"timeout_seconds": "soon"}, {}, "timeout_seconds: expected seconds above 0, given 'soon"),
+        (
+            {},
+            {"x_request_timeout_seconds": "-1"},
+            "x-request-timeout-seconds: expected seconds above 0, given '-1'",
+        ),
+    ],
+)
+async def test_a_time_limit_that_is_none_is_refused(
+    gateway: Gateway, parameters: dict[str, Any], headers: dict[str, str], message: str
+) -> None:
+    answer = await infer(gateway, request_body(**parameters), INFER, **headers)
+    assert answer.status == 400
+    assert message in answer.json()["error"]
+    assert gateway.value("rejections_total", reason="invalid_timeout") == 1
+    assert gateway.value("requests_total", variant="none", outcome="invalid") == 1
 
 
 async def test_the_unexpected_is_logged_with_the_request_id_and_not_shown(
@@ -155,7 +208,8 @@ async def test_without_a_table_it_is_not_ready() -> None:
         (b"x" * 4097, {}, 413, "body_too_large"),
         ([b"x" * 3000, b"x" * 3000, b"x" * 3000], {}, 413, "body_too_large"),
         (b"", {"content_length": "4097"}, 413, "body_too_large"),
-        (b"", {"inference_header_content_length": "10"}, 501, "unsupported"),
+        (b"", {"inference_header_content_length": "10"}, 400, "malformed"),
+        (b"\x1f\x8b", {"content_encoding": "gzip"}, 415, "encoded_body"),
     ],
 )
 async def test_bad_requests_are_refused_and_counted(
@@ -183,7 +237,9 @@ async def test_a_body_may_come_in_chunks(gateway: Gateway) -> None:
         ("GET", "/v2/models/other", 404, "model 'other' is not served, expected 'fraud'"),
         ("GET", "/v2/models/fraud/versions/x", 404, "version 'x' of 'fraud' is not served"),
         ("POST", "/v2/models/fraud/versions/x/infer", 404, "expected one of original, close"),
-        ("GET", "/v2/models/fraud/config", 404, "is not served, see GET /"),
+        ("GET", "/v2/models/fraud/weather", 404, "is not served, see GET /"),
+        ("POST", "/v2/repository/models/other/load", 404, "model 'other' is not served"),
+        ("GET", "/v2/repository/index", 405, "expected POST, given GET"),
         ("GET", "/admin/v1/models/other/routing", 404, "model 'other'"),
         ("GET", INFER, 405, "expected POST, given GET"),
         ("DELETE", ROUTING, 405, "expected GET, PUT, given DELETE"),
@@ -205,7 +261,9 @@ async def test_health_metadata_and_index(gateway: Gateway) -> None:
         assert answer.status == 200
         return answer.json()
 
-    assert (await get("/v2"))["extensions"] == []
+    assert (await get("/v2"))["extensions"] == [
+        "binary_tensor_data", "model_configuration", "model_repository", "statistics",
+    ]  # fmt: skip
     assert await get("/v2/health/ready") == {"ready": True}
     model = await get("/v2/models/fraud")
     assert model["versions"] == ["original", "close", "poor"]
@@ -296,3 +354,11 @@ async def test_metrics_are_text(gateway: Gateway) -> None:
     answer = await call(gateway.app, "GET", "/metrics")
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
     assert b'slimserve_table_version{model="fraud",replica="gateway-1"} 1.0' in answer.body
+
+
+async def test_the_index_says_where_grpc_is_spoken() -> None:
+    index = (
+        await call(Gateway(grpc_port=9000).app, "GET", "/", headers={"Host": "models:80"})
+    ).json()
+    assert index["grpc"] == "grpc://models:9000"
+    assert "grpc" not in (await call(Gateway().app, "GET", "/")).json()

@@ -35,7 +35,7 @@ class Stock:
         self.folder = Path(store)
         self.store = ModelStore(store)
         self.metrics = GatewayMetrics(MODEL, (), "gateway-1")
-        self.served = Served(self.store.model(MODEL), {}, ())
+        self.served = Served(self.store.model(MODEL))
         self.deployed = {"slow": lambda _: FakeBackend(0.9)}
         self.lineup = Lineup(self.store, self.served, self.deployed, self.metrics)
 

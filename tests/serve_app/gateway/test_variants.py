@@ -5,11 +5,12 @@ import asyncio
 import pytest
 
 from compression.store import StoreUnavailableError
-from tests.serve_app.gateway.fakes import TOKEN, FakeBackend, Gateway
+from tests.serve_app.gateway.fakes import TOKEN, FakeBackend, Gateway, catalogue_of
 from tests.support.asgi import call
-from tests.support.store import CHAMPION, make_manifest, request_body
+from tests.support.store import CHAMPION, make_manifest, request_body, score_body
 
 VARIANTS = "/admin/v1/models/fraud/variants"
+SCORE = "/v1/models/fraud/score"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 
 
@@ -26,13 +27,14 @@ def serve(gateway: Gateway, name: str) -> None:
     gateway.backends[name] = FakeBackend(0.9)
     gateway.metrics.add_variant(name)
     manifests = {**gateway.served.manifests, name: make_manifest(name, b"", [])}
-    gateway.served.change(manifests, {*gateway.served.weightable, name}, 2)
+    gateway.thresholds[name] = manifests[name].decision_threshold
+    gateway.served.change(catalogue_of(manifests, 2))
 
 
 def stop_serving(gateway: Gateway, name: str) -> None:
     del gateway.backends[name]
     manifests = {key: value for key, value in gateway.served.manifests.items() if key != name}
-    gateway.served.change(manifests, gateway.served.weightable - {name}, 3)
+    gateway.served.change(catalogue_of(manifests, 3))
 
 
 async def test_a_variant_that_comes_has_its_paths_at_once(gateway: Gateway) -> None:
@@ -46,6 +48,41 @@ async def test_a_variant_that_comes_has_its_paths_at_once(gateway: Gateway) -> N
     model = (await call(gateway.app, "GET", "/v2/models/fraud")).json()
     assert model["versions"] == [CHAMPION, "close", "poor", "late"]
     assert gateway.value("requests_total", variant="late", outcome="ok") == 1
+
+
+async def test_everything_that_tells_of_variants_follows(gateway: Gateway) -> None:
+    path = "/v2/models/fraud/versions/late"
+    serve(gateway, "late")
+    config = (await call(gateway.app, "GET", f"{path}/config")).json()
+    assert config["parameters"]["variant"] == {"string_value": "late"}
+    assert config["version_policy"]["specific"]["versions"][-1] == "late"
+    [counted] = (await call(gateway.app, "GET", f"{path}/stats")).json()["model_stats"]
+    assert counted["version"] == "late"
+    openapi = (await call(gateway.app, "GET", "/openapi.json")).json()
+    assert openapi["components"]["schemas"]["ScoreRequest"]["properties"]["variant"]["enum"] == [
+        CHAMPION, "close", "poor", "late", None,
+    ]  # fmt: skip
+    body = {**score_body(), "variant": "late"}
+    answer = await call(gateway.app, "POST", SCORE, body, {"x-slimserve-variant": "close"})
+    assert (answer.status, answer.headers["x-slimserve-variant"]) == (200, "late")
+    stop_serving(gateway, "late")
+    for what in ("config", "stats"):
+        assert (await call(gateway.app, "GET", f"{path}/{what}")).status == 404
+    assert (await call(gateway.app, "POST", SCORE, body)).status in (400, 404)
+
+
+async def test_a_score_is_decided_by_the_publication_that_made_it(gateway: Gateway) -> None:
+    backend = gateway.backends[CHAMPION]
+    backend.gate = asyncio.Event()
+    request = asyncio.create_task(call(gateway.app, "POST", SCORE, score_body()))
+    while not backend.calls:
+        await asyncio.sleep(0)
+    gateway.thresholds[CHAMPION] = backend.score / 2
+    backend.gate.set()
+    [row] = (await request).json()["rows"]
+    assert not row["decision"]
+    [row] = (await call(gateway.app, "POST", SCORE, score_body())).json()["rows"]
+    assert row["decision"]
 
 
 async def test_a_variant_that_goes_answers_what_it_has_and_has_no_path(gateway: Gateway) -> None:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from serve_app.errors import ConfigError
-from serve_app.launcher.settings import read_settings
+from serve_app.launcher.settings import SERVICER, read_settings
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -15,6 +18,37 @@ def test_the_shipped_config_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = read_settings(None, None, None, None, None)
     assert (settings.config.store, settings.config.model) == ("out/demo/store", "fraud")
     assert (settings.application, settings.port) == ("slimserve", 8000)
+    assert settings.grpc_port == 9000
+
+
+def test_ray_serve_finds_the_shipped_configs_servicer() -> None:
+    options = yaml.safe_load((REPOSITORY / "deploy" / "serve.yaml").read_text())["grpc_options"]
+    assert options["grpc_servicer_functions"] == [SERVICER]
+    module, _, name = SERVICER.partition(":")
+    code = f"import {module}; assert callable({module}.{name})"
+    # In a process of its own: tritonclient, which other tests import, has the service's name too.
+    subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("options", "given", "port"),
+    [
+        ({}, None, None),
+        ({"port": 9100}, None, None),
+        ({"port": 9100, "grpc_servicer_functions": [SERVICER]}, None, 9100),
+        ({"grpc_servicer_functions": [SERVICER]}, None, 9000),
+        ({"grpc_servicer_functions": [SERVICER]}, 9200, 9200),
+        ({"grpc_servicer_functions": [SERVICER]}, 0, None),
+        ({}, 9200, 9200),
+    ],
+)
+def test_grpc_is_spoken_where_it_is_configured(
+    tmp_path: Path, options: dict[str, object], given: int | None, port: int | None
+) -> None:
+    path = tmp_path / "serve.yaml"
+    args = {"store": "s", "model": "m"}
+    path.write_text(yaml.safe_dump({"applications": [{"args": args}], "grpc_options": options}))
+    assert read_settings(path, None, None, None, None, given).grpc_port == port
 
 
 def test_the_command_line_wins() -> None:

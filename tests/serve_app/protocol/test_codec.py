@@ -65,6 +65,8 @@ def without(name: str) -> bytes:
     return encoded(body)
 
 
+HEAD = {"name": "transaction", "shape": [1, 4], "datatype": "FP32"}
+
 BAD: dict[str, tuple[bytes, type[RequestError], str]] = {
     "empty": (b"", MalformedRequestError, "empty"),
     "not json": (b"{", MalformedRequestError, "truncated"),
@@ -115,33 +117,34 @@ BAD: dict[str, tuple[bytes, type[RequestError], str]] = {
         InvalidInputError,
         "output 'x': unknown, expected score",
     ),
-    "binary input": (
+    "output twice": (
+        encoded({**request_body(), "outputs": [{"name": "score"}] * 2}),
+        InvalidInputError,
+        "output 'score': asked for twice",
+    ),
+    "shared memory": (
+        encoded({"inputs": [{**HEAD, "parameters": {"shared_memory_region": "a"}}]}),
+        UnsupportedError,
+        "'transaction': shared memory is not offered",
+    ),
+    "classes": (
         encoded(
-            {
-                "inputs": [
-                    {
-                        "name": "transaction",
-                        "shape": [1, 4],
-                        "datatype": "FP32",
-                        "parameters": {"binary_data_size": 16},
-                    }
-                ]
-            }
+            {**request_body(), "outputs": [{"name": "score", "parameters": {"classification": 2}}]}
         ),
         UnsupportedError,
-        "binary_data=False",
+        "'score': classification is not offered",
     ),
-    "binary output": (
-        encoded(
-            {**request_body(), "outputs": [{"name": "score", "parameters": {"binary_data": True}}]}
-        ),
-        UnsupportedError,
-        "binary_data=False",
+    "huge": (changed(shape=[10**18, 4]), InvalidInputError, r"4000000000000000000 elements"),
+    "huger": (changed(shape=[10**40, 4]), InvalidInputError, r"expected \[-1, 4\]"),
+    "nested too deep": (
+        b'{"x": ' + b"[" * 100_000,
+        MalformedRequestError,
+        "nested too deep",
     ),
-    "binary outputs": (
-        encoded(request_body(binary_data_output=True)),
-        UnsupportedError,
-        "binary_data=False",
+    "an umlaut cut in two": (
+        changed(data="x" + "\u00e4" * 40).replace(b"\\u00e4", "\u00e4".encode()),
+        InvalidInputError,
+        "flat array",
     ),
 }
 

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from compression.store import CorruptArtifactError, ModelStore, Publisher, StoreUnavailableError
+from compression.store.layout import PROBE_ROWS
 from serve_app.errors import SelfCheckError
-from serve_app.runners import load_variant
+from serve_app.runners import Arrays, load_variant
+from serve_app.runners.onnx import OnnxRunner
 from tests.support.store import (
     MARKER,
     MODEL,
@@ -27,6 +32,20 @@ def test_a_variant_loads_and_computes(store_uri: str) -> None:
     assert loaded.manifest.name == "close"
     assert 0 < loaded.seconds_per_call < 1
     assert "CPUExecutionProvider" in loaded.runner.detail
+
+
+def test_it_is_warm_up_to_the_largest_batch(
+    store_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, run = set[int](), OnnxRunner.run
+
+    def noted(runner: OnnxRunner, inputs: Mapping[str, npt.NDArray[Any]]) -> Arrays:
+        rows.add(len(inputs["transaction"]))
+        return run(runner, inputs)
+
+    monkeypatch.setattr(OnnxRunner, "run", noted)
+    load_variant(ModelStore(store_uri), MODEL, "close", 1, max_batch_rows=300)
+    assert {1, PROBE_ROWS, 300} == rows
 
 
 def test_the_fragile_one_fails_only_on_the_marker(store_uri: str) -> None:

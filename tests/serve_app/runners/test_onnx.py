@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 
 from compression.store import CorruptArtifactError
 from serve_app.runners.onnx import OnnxRunner, choose_providers
-from tests.support.store import make_onnx
+from tests.support.store import make_onnx, make_samples, scores
 
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 
@@ -14,10 +17,40 @@ def test_an_output_the_graph_lacks_is_named() -> None:
         OnnxRunner(make_onnx(), ["other"], 1)
 
 
-def test_a_hidden_gpu_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert choose_providers([CUDA, CPU]) == [CPU]
+@pytest.mark.parametrize(
+    ("visible", "built_in", "expected"),
+    [
+        (None, [CUDA, CPU], [CUDA, CPU]),
+        ("0", [CUDA, CPU], [CUDA, CPU]),
+        ("", [CUDA, CPU], [CPU]),
+        ("-1", [CUDA, CPU], [CPU]),
+        (None, [CPU], [CPU]),
+    ],
+)
+def test_a_gpu_is_used_if_it_is_there_and_visible_and_the_build_can(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    visible: str | None,
+    built_in: list[str],
+    expected: list[str],
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert choose_providers(built_in, tmp_path) == [CPU]
+    (tmp_path / "nvidia0").touch()
+    assert choose_providers(built_in, tmp_path) == expected
 
 
-def test_a_build_without_cuda_uses_the_cpu() -> None:
-    assert choose_providers([CPU]) == [CPU]
+def test_sessions_share_memory_do_not_spin_and_say_what_they_run_on() -> None:
+    runners = [OnnxRunner(make_onnx(shift=shift), ["score"], 2) for shift in (0.0, 0.5)]
+    batch = make_samples().rows(0, 5)
+    for runner, shift in zip(runners, (0.0, 0.5), strict=True):
+        options = runner._session.get_session_options()
+        assert options.get_session_config_entry("session.use_env_allocators") == "1"
+        assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+        assert (options.intra_op_num_threads, options.inter_op_num_threads) == (2, 1)
+        assert f"{CPU}, 2 thread(s)" in runner.detail
+        np.testing.assert_allclose(
+            runner.run(batch)["score"], scores(batch, shift=shift), atol=1e-6
+        )

@@ -14,6 +14,7 @@ from compression.models.transformer import TransformerConfig
 from compression.techniques.candidate import parameter_count
 from compression.workloads import find_workload
 from compression.workloads.fraud.config import FraudConfig, StudentConfig
+from compression.workloads.fraud.features import HISTORY_FEATURES, TRANSACTION_FEATURES
 from compression.workloads.fraud.files import write_transactions
 from compression.workloads.fraud.workload import FraudWorkload
 
@@ -36,6 +37,9 @@ def test_inputs_are_as_described(tiny_workload: FraudWorkload) -> None:
     for spec in tiny_workload.inputs:
         assert inputs[spec.name].dtype == np.float32
         assert inputs[spec.name].shape == (5, *spec.shape[1:])
+        assert spec.features is not None
+    transaction, history = tiny_workload.inputs
+    assert (transaction.features, history.features) == (TRANSACTION_FEATURES, HISTORY_FEATURES)
 
 
 def test_windows_follow_each_other_and_share_no_row(tiny_workload: FraudWorkload) -> None:

@@ -1,0 +1,203 @@
+"""Ways to serve the same file: how each starts, when it is ready, what is sent where."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from loadtest.bench.options import BenchOptions
+from loadtest.bench.requests import Request, Requests
+from loadtest.errors import OptionError
+from loadtest.payloads import infer_path
+from loadtest.store import Manifest, Store
+
+INLINE, DEPLOYMENT = "slimserve-inline", "slimserve-deployment"
+BARE_ASGI, FASTAPI, TUTORIAL = "bare-asgi", "fastapi-by-hand", "ray-serve-tutorial"
+LOOP = "ort-loop"
+NO_PLACEMENT = "none"
+_MODEL_VARIABLE = "SLIMSERVE_BENCH_MODEL"
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A server: the command that starts it and the requests that it is sent."""
+
+    name: str
+    placement: str
+    command: str
+    ready_url: str
+    url: str
+    json: Request
+    environment: Mapping[str, str] = field(default_factory=dict)
+    binary: Request | None = None
+    half_rate: bool = False
+    """Whether it is also driven at half its rate, open loop."""
+
+
+@dataclass(frozen=True)
+class Loop:
+    """The model without a server: `command` takes the seconds as its last but one argument."""
+
+    name: str
+    inputs: Path
+    rows: int
+    processes: int
+    environment: Mapping[str, str]
+
+
+class Field:
+    """Everybody who takes part, made from the options."""
+
+    def __init__(self, options: BenchOptions) -> None:
+        """Writes the request bodies and configurations below `options.out`.
+
+        Raises:
+            OptionError: the variant is not an ONNX file of a local store, or a name is unknown.
+            StoreReadError: the store cannot be read.
+        """
+        self._options = options
+        store = Store(str(options.store), options.model)
+        self._champion = store.model.champion
+        self._manifests = store.manifests()
+        self._artifact = _artifact(options, self._manifests)
+        self._requests = Requests(store.model, store.samples(), options.out)
+        self._base = f"http://127.0.0.1:{options.port}"
+        if unknown := [name for name in options.only if name not in (*SERVERS, LOOP)]:
+            raise OptionError(
+                f"--only: {', '.join(unknown)} unknown, expected some of "
+                f"{', '.join((*SERVERS, LOOP))}"
+            )
+
+    def servers(self) -> tuple[Contender, ...]:
+        """Those that speak HTTP, in their order."""
+        return tuple(make(self) for name, make in SERVERS.items() if self._wanted(name))
+
+    def server(self, name: str) -> Contender:
+        """One of them."""
+        return SERVERS[name](self)
+
+    def loop(self) -> Loop | None:
+        """The bare loop, on as many cores as slimserve has gateways; None where it is left out."""
+        if not self._wanted(LOOP):
+            return None
+        rows = self._options.binary_rows
+        environment = {_MODEL_VARIABLE: str(self._artifact)}
+        inputs = self._requests.arrays(rows)
+        return Loop(LOOP, inputs, rows, self._options.gateways, environment)
+
+    def _wanted(self, name: str) -> bool:
+        return not self._options.only or name in self._options.only
+
+    def slimserve(self, name: str, placement: str) -> Contender:
+        """This product, with the variant in one of its placements."""
+        options = self._options
+        config = options.out / f"{name}.yaml"
+        config.write_text(yaml.safe_dump(self._serve_config(placement)))
+        command = [
+            sys.executable, "-m", "serve_app", "up", "--config", str(config), "--store",
+            str(options.store), "--model", options.model, "--port", str(options.port),
+            "--state-dir", str(options.out / f"{name}-state"),
+        ]  # fmt: skip
+        return Contender(
+            name=name,
+            placement=placement,
+            command=shlex.join(command),
+            ready_url=f"{self._base}/v2/health/ready",
+            url=self._base + infer_path(options.model, options.variant),
+            json=self._requests.protocol(),
+            binary=self._requests.binary(options.binary_rows),
+            half_rate=True,
+        )
+
+    def _serve_config(self, placement: str) -> dict[str, Any]:
+        """The variant and the champion, which slimserve does not start without."""
+        variants: list[dict[str, Any]] = [{"name": self._options.variant, "placement": placement}]
+        if self._champion != self._options.variant:
+            torch = self._manifests[self._champion].runtime.engine == "torch"
+            own = {"placement": "deployment", "num_cpus": 0.1} if torch else {}
+            variants.append({"name": self._champion, **own})
+        args = {
+            "store": str(self._options.store.resolve()),
+            "model": self._options.model,
+            "variants": variants,
+            "gateway": {"num_replicas": self._options.gateways, "num_cpus": 0.5},
+        }
+        application = {"name": "slimserve", "import_path": "serve_app:app", "args": args}
+        return {"applications": [application]}
+
+    def bare_asgi(self) -> Contender:
+        """Raw ASGI under uvicorn; it reads the same bodies as slimserve."""
+        return Contender(
+            name=BARE_ASGI,
+            placement=NO_PLACEMENT,
+            command=self._uvicorn("loadtest.baselines.bare_asgi:app"),
+            ready_url=f"{self._base}/health",
+            url=f"{self._base}/infer",
+            json=self._requests.protocol(),
+            environment={_MODEL_VARIABLE: str(self._artifact)},
+            binary=self._requests.binary(self._options.binary_rows),
+            half_rate=True,
+        )
+
+    def fastapi(self) -> Contender:
+        """FastAPI by hand."""
+        return Contender(
+            name=FASTAPI,
+            placement=NO_PLACEMENT,
+            command=self._uvicorn("loadtest.baselines.fastapi_by_hand:app"),
+            ready_url=f"{self._base}/health",
+            url=f"{self._base}/score",
+            json=self._requests.plain(),
+            environment={_MODEL_VARIABLE: str(self._artifact)},
+        )
+
+    def tutorial(self) -> Contender:
+        """Ray Serve as its tutorial shows it."""
+        command = [sys.executable, "-m", "loadtest.baselines.run_tutorial", str(self._options.port)]
+        return Contender(
+            name=TUTORIAL,
+            placement=NO_PLACEMENT,
+            command=shlex.join(command),
+            ready_url=f"{self._base}/health",
+            url=f"{self._base}/score",
+            json=self._requests.plain(),
+            environment={_MODEL_VARIABLE: str(self._artifact), "RAY_USAGE_STATS_ENABLED": "0"},
+        )
+
+    def _uvicorn(self, app: str) -> str:
+        command = [
+            sys.executable, "-m", "uvicorn", app, "--port", str(self._options.port),
+            "--log-level", "warning", "--no-access-log",
+        ]  # fmt: skip
+        return shlex.join(command)
+
+
+SERVERS: Mapping[str, Callable[[Field], Contender]] = {
+    INLINE: lambda field_: field_.slimserve(INLINE, "inline"),
+    BARE_ASGI: Field.bare_asgi,
+    FASTAPI: Field.fastapi,
+    TUTORIAL: Field.tutorial,
+    DEPLOYMENT: lambda field_: field_.slimserve(DEPLOYMENT, "deployment"),
+}
+"""In the order in which they take their turns."""
+
+
+def _artifact(options: BenchOptions, manifests: Mapping[str, Manifest]) -> Path:
+    if options.variant not in manifests:
+        raise OptionError(
+            f"--variant: {options.variant!r} is not in the store, it has {', '.join(manifests)}"
+        )
+    manifest = manifests[options.variant]
+    path = options.store / options.model / "variants" / options.variant / manifest.files[0].path
+    if manifest.runtime.engine != "onnxruntime" or not path.is_file():
+        raise OptionError(
+            f"--variant {options.variant}: the baselines open an ONNX file of a local store, and "
+            f"this is {path} ({manifest.runtime.engine})"
+        )
+    return path.resolve()

@@ -1,0 +1,188 @@
+"""What is wanted of the serving path, and whether it was reached: computed, never declared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from loadtest.bench.contenders import (
+    BARE_ASGI,
+    DEPLOYMENT,
+    FASTAPI,
+    INLINE,
+    LOOP,
+    TUTORIAL,
+)
+from loadtest.bench.results import (
+    Failure,
+    HalfRate,
+    Judged,
+    Overload,
+    RatioRow,
+)
+from loadtest.statistics import paired_ratio
+
+RATIO, SHARE, SECONDS = "×", "%", "s"
+
+
+@dataclass(frozen=True)
+class RatioTarget:
+    """A figure of one contender to that of another, in one body form."""
+
+    of: str
+    to: str
+    figure: str
+    body: str
+    connections: tuple[int, ...]
+    """Judged one by one; of a loop, which has none, the ratio is there once."""
+    bound: float
+    at_least: bool = True
+
+
+RATIO_TARGETS = (
+    RatioTarget(INLINE, BARE_ASGI, "requests_per_second", "json", (16, 64), 0.8),
+    RatioTarget(INLINE, FASTAPI, "requests_per_second", "json", (16, 64), 1.8),
+    RatioTarget(INLINE, TUTORIAL, "requests_per_second", "json", (16, 64), 20.0),
+    RatioTarget(DEPLOYMENT, TUTORIAL, "requests_per_second", "json", (16, 64), 6.0),
+    RatioTarget(INLINE, BARE_ASGI, "p50_seconds", "json", (1,), 2.0, at_least=False),
+    RatioTarget(INLINE, LOOP, "rows_per_second", "binary", (), 0.7),
+)
+TAIL = 10.0
+"""p99 to p50 at half the highest rate, at most."""
+GOODPUT = 0.9
+GROWTH = 0.05
+"""Memory that grows by no more than this during an overload is flat."""
+RECOVERY_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Measured:
+    """All that targets are judged on."""
+
+    ratios: Sequence[RatioRow]
+    half_rate: Sequence[HalfRate]
+    overload: Sequence[Overload]
+    failures: Sequence[Failure]
+
+
+def judge_all(measured: Measured) -> tuple[Judged, ...]:
+    """Every target, in the order in which they are printed."""
+    judged = [one for target in RATIO_TARGETS for one in _ratio_targets(target, measured)]
+    return (*judged, _tail(measured.half_rate), *_overload(measured.overload))
+
+
+def _ratio_targets(target: RatioTarget, measured: Measured) -> Iterator[Judged]:
+    for connections in target.connections or (None,):
+        found = [
+            row
+            for row in measured.ratios
+            if (row.of.name, row.to.name, row.figure, row.of.body)
+            == (target.of, target.to, target.figure, target.body)
+            and connections in (None, row.of.connections)
+        ]
+        where = "" if connections is None else f", {connections} connections"
+        name = f"{target.of} to {target.to}{where}"
+        note = "" if found else _why_not(target, measured)
+        row = found[0] if found else None
+        yield judge(
+            name,
+            target.figure,
+            RATIO,
+            bound=target.bound,
+            at_least=target.at_least,
+            value=row.ratio if row else None,
+            low=row.low if row else None,
+            high=row.high if row else None,
+            note=note,
+        )
+
+
+def _why_not(target: RatioTarget, measured: Measured) -> str:
+    for failure in measured.failures:
+        if failure.name in (target.of, target.to) and failure.body == target.body:
+            return failure.message
+    return "not measured"
+
+
+def judge(
+    name: str,
+    figure: str,
+    unit: str,
+    *,
+    bound: float,
+    at_least: bool,
+    value: float | None,
+    low: float | None = None,
+    high: float | None = None,
+    note: str = "",
+) -> Judged:
+    """Hold a value against its bound; what was not measured was not reached."""
+    missed_by = None
+    if value is not None:
+        short = (bound - value if at_least else value - bound) / bound
+        missed_by = short if short > 0 else None
+    return Judged(
+        name=name,
+        figure=figure,
+        unit=unit,
+        at_least=at_least,
+        bound=bound,
+        value=value,
+        low=low,
+        high=high,
+        reached=value is not None and missed_by is None,
+        missed_by=missed_by,
+        note=note,
+    )
+
+
+def _tail(runs: Sequence[HalfRate]) -> Judged:
+    ours = [run for run in runs if run.name == INLINE]
+    ratio = paired_ratio([run.p99_seconds for run in ours], [run.p50_seconds for run in ours])
+    faults = sorted({fault for run in ours for fault in run.faults})
+    return judge(
+        f"{INLINE} at half its highest rate",
+        "p99 to p50",
+        RATIO,
+        bound=TAIL,
+        at_least=False,
+        value=ratio.value if ratio else None,
+        low=ratio.low if ratio else None,
+        high=ratio.high if ratio else None,
+        note="; ".join(faults) or ("" if ours else "not measured"),
+    )
+
+
+def _overload(runs: Sequence[Overload]) -> Iterator[Judged]:
+    """The worst of the runs: each of them must hold."""
+    deadline = runs[0].deadline_seconds if runs else 1.0
+    yield _worst(runs, "goodput to capacity", SHARE, GOODPUT, True, lambda run: run.goodput_share)
+    yield _worst(
+        runs, "p99 of accepted requests", SECONDS, deadline, False,
+        lambda run: run.accepted_p99_seconds,
+    )  # fmt: skip
+    yield _worst(runs, "growth of memory", SHARE, GROWTH, False, lambda run: run.memory_growth)
+    yield _worst(
+        runs, "recovery", SECONDS, RECOVERY_SECONDS, False, lambda run: run.recovery_seconds
+    )
+
+
+def _worst(
+    runs: Sequence[Overload],
+    figure: str,
+    unit: str,
+    bound: float,
+    at_least: bool,
+    of: Callable[[Overload], float | None],
+) -> Judged:
+    values = [of(run) for run in runs]
+    known = [value for value in values if value is not None]
+    # One run without a figure, such as one that did not recover, is a miss.
+    whole = known if known and len(known) == len(values) else []
+    note = "not measured" if not runs else "" if whole else "no figure in one of the runs"
+    value = (min(whole) if at_least else max(whole)) if whole else None
+    return judge(
+        f"{INLINE}, overload, worst of {len(runs)}", figure, unit,
+        bound=bound, at_least=at_least, value=value,
+        low=min(known, default=None), high=max(known, default=None), note=note,
+    )  # fmt: skip

@@ -1,0 +1,1 @@
+"""Where the time of a request goes, measured without Ray; not imported by what serves."""

@@ -1,0 +1,210 @@
+"""The bench over real baselines: small servers without Ray, one short round."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+import yaml
+
+from loadtest.bench.contenders import DEPLOYMENT, INLINE, Field
+from loadtest.bench.options import BenchOptions
+from loadtest.bench.visit import warm_up
+from loadtest.cli import main
+from loadtest.errors import GeneratorError, OptionError
+from loadtest.payloads import binary_body
+from loadtest.server import Server
+from loadtest.serving import serving
+from loadtest.store import Store
+from tests.support.store import MODEL, build_store
+
+REPOSITORY = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def tiny_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Real ONNX files, tiny."""
+    return Path(build_store(tmp_path_factory.mktemp("tiny") / "store"))
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def _options(store: Path, out: Path, **changes: Any) -> BenchOptions:
+    out.mkdir(exist_ok=True)
+    settings = {"store": store, "model": MODEL, "variant": "close", "out": out}
+    return BenchOptions(**{**settings, "port": _free_port(), **changes})
+
+
+def test_baselines_are_measured_in_turn_and_judged(
+    tiny_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    code = main([
+        "bench-serving", "--store", str(tiny_store), "--model", MODEL, "--variant", "close",
+        "--out", str(out), "--port", str(_free_port()), "--quick", "--rounds", "1",
+        "--connections", "1", "4", "--only", "bare-asgi", "fastapi-by-hand", "ort-loop",
+        "--overload-runs", "0",
+    ])  # fmt: skip
+    assert code == 0
+    results = json.loads((out / "results.json").read_text())
+    assert (results["rounds"], results["rounds_wanted"]) == (1, 1)
+    measured = {(row["name"], row["body"], row["rows"], row["connections"]): row
+                for row in results["servers"]}  # fmt: skip
+    assert set(measured) == {
+        ("bare-asgi", "json", 1, 1), ("bare-asgi", "json", 1, 4), ("bare-asgi", "binary", 32, 8),
+        ("fastapi-by-hand", "json", 1, 1), ("fastapi-by-hand", "json", 1, 4),
+        ("ort-loop", "arrays", 32, 1),
+    }  # fmt: skip
+    assert all(row["requests_per_second"] > 0 for row in measured.values())
+    binary = measured["bare-asgi", "binary", 32, 8]
+    assert binary["rows_per_second"] == pytest.approx(32 * binary["requests_per_second"])
+    expected = "wrk" if shutil.which("wrk") else "own"
+    assert binary["client"] == expected
+    assert not any(target["reached"] for target in results["targets"])
+    said = capsys.readouterr().out
+    assert "no figure (not measured)" in said
+
+
+def test_the_binary_request_says_what_the_protocol_wants(tiny_store: Path) -> None:
+    store = Store(str(tiny_store), MODEL)
+    samples = store.samples()
+    content, headers = binary_body(store.model, samples, 2, 3)
+    length = int(headers["Inference-Header-Content-Length"])
+    head, blobs = json.loads(content[:length]), content[length:]
+    assert head["parameters"]["binary_data_output"] is True
+    for tensor in head["inputs"]:
+        size = tensor["parameters"]["binary_data_size"]
+        array = np.frombuffer(blobs[:size], dtype="<f4").reshape(tensor["shape"])
+        assert np.array_equal(array, samples.inputs[tensor["name"]][2:5])
+        blobs = blobs[size:]
+    assert blobs == b""
+
+
+def test_bare_asgi_answers_json_and_binary_alike(tiny_store: Path, tmp_path: Path) -> None:
+    contender = Field(_options(tiny_store, tmp_path / "out")).server("bare-asgi")
+    assert contender.binary is not None
+    scores = []
+    with serving(contender.command, contender.ready_url, tmp_path / "log", contender.environment):
+        server = Server(contender.url.removesuffix("/infer"))
+        for request in (contender.json, contender.binary):
+            status, answer = server.call(
+                "POST", "/infer", request.body.read_bytes(), request.headers
+            )
+            assert status == 200
+            scores.append(json.loads(answer)["outputs"][0]["data"])
+    assert len(scores[1]) == 32
+    assert scores[1][0] == pytest.approx(scores[0][0], abs=1e-6)
+
+
+def test_a_server_that_refuses_a_body_is_quoted(tiny_store: Path, tmp_path: Path) -> None:
+    contender = Field(_options(tiny_store, tmp_path / "out")).server("fastapi-by-hand")
+    contender.json.body.write_bytes(b"{}")
+    with (
+        serving(contender.command, contender.ready_url, tmp_path / "log", contender.environment),
+        pytest.raises(GeneratorError, match=r"answers 422 to json requests of 1 rows: .*inputs"),
+    ):
+        warm_up(contender, contender.json)
+
+
+def test_slimserve_gets_the_variant_in_each_placement(tiny_store: Path, tmp_path: Path) -> None:
+    field = Field(_options(tiny_store, tmp_path, gateways=2))
+    for name, placement in ((INLINE, "inline"), (DEPLOYMENT, "deployment")):
+        contender = field.server(name)
+        assert contender.placement == placement
+        config = yaml.safe_load((tmp_path / f"{name}.yaml").read_text())
+        (application,) = config["applications"]
+        assert application["args"]["gateway"]["num_replicas"] == 2
+        assert application["args"]["variants"][0] == {"name": "close", "placement": placement}
+        assert application["args"]["variants"][1] == {"name": "original"}
+    assert field.loop() is not None
+
+
+def test_nonsense_is_refused_before_anything_starts(tiny_store: Path, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=r"--variant: 'none' is not in the store, it has"):
+        Field(_options(tiny_store, tmp_path, variant="none"))
+    with pytest.raises(OptionError, match=r"--only: triton unknown, expected some of slimserve"):
+        Field(_options(tiny_store, tmp_path, only=("triton",)))
+
+
+def test_a_baseline_that_does_not_start_is_an_error_with_its_last_words(
+    tiny_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = tmp_path / "store"
+    shutil.copytree(tiny_store, store)
+    (store / MODEL / "variants" / "close" / "model.onnx").write_bytes(b"no model")
+    code = main([
+        "bench-serving", "--store", str(store), "--model", MODEL, "--variant", "close", "--out",
+        str(tmp_path / "out"), "--port", str(_free_port()), "--only", "bare-asgi",
+    ])  # fmt: skip
+    assert code == 4
+    said = " ".join(capsys.readouterr().err.split())
+    assert "the server ended with exit code" in said
+    assert "onnxruntime" in said
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_leaves_no_process_and_a_free_port(
+    tiny_store: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    port = _free_port()
+    command = [
+        sys.executable, "-m", "loadtest", "bench-serving", "--store", str(tiny_store), "--model",
+        MODEL, "--variant", "close", "--out", str(tmp_path / "out"), "--port", str(port), "--only",
+        "bare-asgi", "--duration", "30",
+    ]  # fmt: skip
+    process = subprocess.Popen(
+        command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+    )  # fmt: skip
+    try:
+        _wait_for(port, process)
+        family = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(number)
+        assert process.wait(30) == 130
+    finally:
+        process.kill()
+        process.wait()
+    _, left = psutil.wait_procs(family, timeout=5)
+    assert not left
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), 1.0)
+
+
+def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1.0).close()
+            return
+        except OSError:
+            time.sleep(0.05)
+    raise AssertionError(f"no server came up: {process.poll()}")
+
+
+def test_a_taken_port_is_not_measured(tmp_path: Path) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        with (
+            pytest.raises(Exception, match="somebody listens") as raised,
+            serving("true", url, tmp_path / "log"),
+        ):
+            pytest.fail("another server would have been measured")
+    assert type(raised.value).__name__ == "UnreachableError"
