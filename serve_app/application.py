@@ -8,7 +8,6 @@ Everything that can be wrong with the configuration is found here, before anythi
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,17 +18,16 @@ from ray import serve
 from ray.serve.config import BackpressureConfig
 from ray.serve.schema import LoggingConfig
 
-from compression.store import Manifest, ModelDocument, ModelStore, StoreError
+from compression.store import ModelDocument, ModelStore, StoreError
 from serve_app.backends.deployment import ModelServer
+from serve_app.catalogue import Catalogue, Entry, read_entry
 from serve_app.config import AppConfig, AutoscalingConfig, VariantConfig, parse_config
 from serve_app.controller import CONTROLLER, GATEWAY, Controller
-from serve_app.errors import ConfigError, InvalidTableError
-from serve_app.gateway.app import Served
+from serve_app.errors import ConfigError, InvalidTableError, UnloadableError
 from serve_app.gateway.replica import Gateway
 from serve_app.routing.table import TableDraft, check_variants
 
 _LOGGING = LoggingConfig(enable_access_log=False, log_level="INFO")
-_ENGINE_PACKAGES = {"onnxruntime": "onnxruntime", "torch": "torch"}
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,8 @@ class Plan:
     """A configuration that fits the store: every served variant named, the table checked."""
 
     config: AppConfig
-    served: Served
+    document: ModelDocument
+    catalogue: Catalogue
     table: TableDraft
 
 
@@ -49,16 +48,16 @@ def app(args: Mapping[str, Any] | AppConfig) -> serve.Application:
         StoreError: the store is missing, empty or corrupt.
     """
     plan = make_plan(parse_config(args))
-    config, served = plan.config, plan.served
+    config, document, catalogue = plan.config, plan.document, plan.catalogue
     controller = _deployment(
         Controller, CONTROLLER, num_cpus=0.0, max_ongoing_requests=1000,
-    ).bind(
-        config.model, plan.table, tuple(served.manifests), served.weightable, config.state_dir
-    )  # fmt: skip
+    ).bind(config.store, document, catalogue, plan.table, config.state_dir)  # fmt: skip
     models = {
-        variant.name: _model_deployment(variant).bind(config.store, config.model, variant)
-        for variant in config.variants
-        if variant.placement == "deployment"
+        entry.name: _model_deployment(entry.config).bind(
+            config.store, config.model, entry.config, entry.manifest
+        )
+        for entry in catalogue.entries
+        if entry.config.placement == "deployment"
     }
     gateway = _deployment(
         Gateway,
@@ -69,7 +68,7 @@ def app(args: Mapping[str, Any] | AppConfig) -> serve.Application:
         max_queued_requests=config.gateway.max_ongoing_requests,
         backpressure_config=BackpressureConfig(status_code=429, retry_after_s=1),
     )
-    return gateway.bind(config, controller, models, served)
+    return gateway.bind(config, controller, models, document, catalogue)
 
 
 def make_plan(config: AppConfig) -> Plan:
@@ -87,37 +86,29 @@ def make_plan(config: AppConfig) -> Plan:
     if not published:
         raise StoreError(f"model {config.model!r} in {config.store} has no published variant")
     variants = config.variants or _all_variants(store, config.model, published)
-    manifests = {
-        variant.name: _verified(store, config.model, variant, published) for variant in variants
-    }
+    entries = tuple(_entry(store, config.model, variant, published) for variant in variants)
     _check_names(variants, document)
-    weightable = frozenset(
-        variant.name
-        for variant in variants
-        if variant.allow_failed_gate or manifests[variant.name].gate.verdict != "failed"
-    )
+    catalogue = Catalogue(entries=entries)
     table = config.table or TableDraft(weights={document.champion: 1.0})
     try:
-        check_variants(table, manifests.keys(), weightable)
+        check_variants(table, catalogue.names, catalogue.weightable)
     except InvalidTableError as error:
         raise ConfigError(f"configuration: table: {error}") from error
-    served = Served(document, manifests, weightable)
-    return Plan(config.model_copy(update={"variants": variants}), served, table)
+    return Plan(config.model_copy(update={"variants": variants}), document, catalogue, table)
 
 
-def _verified(
+def _entry(
     store: ModelStore, model: str, variant: VariantConfig, published: tuple[str, ...]
-) -> Manifest:
+) -> Entry:
     if variant.name not in published:
         raise ConfigError(
             f"configuration: variants: {variant.name!r} is not published, expected some of "
             f"{', '.join(published)}"
         )
-    manifest = store.load(model, variant.name).manifest
-    package = _ENGINE_PACKAGES[manifest.runtime.engine]
-    if importlib.util.find_spec(package) is None:
-        raise ConfigError(f"variant {variant.name!r} needs {package}, which is not installed")
-    return manifest
+    try:
+        return read_entry(store, model, variant)
+    except UnloadableError as error:
+        raise ConfigError(str(error)) from error
 
 
 def _check_names(variants: tuple[VariantConfig, ...], document: ModelDocument) -> None:

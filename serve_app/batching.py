@@ -92,6 +92,11 @@ class Batcher:
         """Rows that wait, not counting those being computed."""
         return self._queue.rows
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits and nothing is being computed."""
+        return self._worker is None
+
     async def submit(self, inputs: Arrays, rows: int, terms: Terms = ANYBODY) -> Computed:
         """Compute a request. Cancelling the caller withdraws it while it waits.
 

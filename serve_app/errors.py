@@ -16,9 +16,14 @@ SlimserveError                     HTTP  reason (metric label)
 │   └── UnsupportedError           501   unsupported
 ├── ControlError
 │   ├── InvalidTableError          400   invalid_table
+│   ├── InvalidOptionsError        400   invalid_options
 │   ├── UnauthenticatedError       401   unauthenticated
 │   ├── ForbiddenError             403   forbidden
+│   ├── NotPublishedError          404   not_published
 │   ├── StaleTableError            409   stale_table
+│   ├── VariantInUseError          409   variant_in_use
+│   ├── NeedsRedeployError         409   needs_redeploy
+│   ├── UnloadableError            422   unloadable
 │   └── NotConfirmedError          503   not_confirmed
 ├── ServingError
 │   ├── QueueFullError             429   queue_full
@@ -132,7 +137,7 @@ class UnsupportedError(RequestError):
 
 
 class ControlError(SlimserveError):
-    """A routing table was not accepted."""
+    """A change of the routing table or of the variants was not accepted."""
 
     status = 400
     reason = "invalid_table"
@@ -140,6 +145,12 @@ class ControlError(SlimserveError):
 
 class InvalidTableError(ControlError):
     """The document is not a routing table for the variants served here."""
+
+
+class InvalidOptionsError(ControlError):
+    """How a variant is to be served cannot be understood."""
+
+    reason = "invalid_options"
 
 
 class UnauthenticatedError(ControlError):
@@ -167,8 +178,36 @@ class StaleTableError(ControlError):
         self.version = version
 
 
+class NotPublishedError(ControlError):
+    """The store has no variant of that name, or the application serves none."""
+
+    status = 404
+    reason = "not_published"
+
+
+class VariantInUseError(ControlError):
+    """The variant cannot go, or change so, while the routing table or the model needs it."""
+
+    status = 409
+    reason = "variant_in_use"
+
+
+class NeedsRedeployError(ControlError):
+    """Only another configuration, deployed, can do that."""
+
+    status = 409
+    reason = "needs_redeploy"
+
+
+class UnloadableError(ControlError):
+    """What is published cannot be served here: corrupt, or not what it says, or unsupported."""
+
+    status = 422
+    reason = "unloadable"
+
+
 class NotConfirmedError(ControlError):
-    """The table is kept, but not every gateway has confirmed it yet."""
+    """The change is kept, but not every gateway has confirmed it yet."""
 
     status = 503
     reason = "not_confirmed"

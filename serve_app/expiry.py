@@ -38,10 +38,11 @@ class Expiry:
         self._timer = asyncio.get_running_loop().call_later(delay, self._look)
 
     def close(self) -> None:
-        """Look no more."""
+        """Look no more, and let go of who was looked at: a model's session may hang on them."""
         if self._timer is not None:
             self._timer.cancel()
         self._timer, self.next = None, math.inf
+        self._live, self._expire = tuple, _ignore
 
     def _look(self) -> None:
         self._timer, self.next = None, math.inf
@@ -53,3 +54,7 @@ class Expiry:
         remaining = min((each.deadline for each in live if each.deadline > now), default=math.inf)
         if remaining < math.inf:
             self.watch(remaining)
+
+
+def _ignore(waiting: Waiting) -> None:
+    pass

@@ -8,7 +8,7 @@ loop's thread. What is exposed is the same to the byte, and collected through it
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar, Self
 
 from prometheus_client import CollectorRegistry
@@ -72,9 +72,10 @@ class _Instrument(Collector):
 class Gauge(_Instrument):
     """A value that goes up and down."""
 
-    __slots__ = ("_value",)
+    __slots__ = ("_read", "_value")
     kind = "gauge"
     _value: float
+    _read: Callable[[], float] | None
 
     def inc(self, amount: float = 1) -> None:
         """Add to it."""
@@ -88,13 +89,18 @@ class Gauge(_Instrument):
         """Replace it."""
         self._value = value
 
+    def set_function(self, read: Callable[[], float]) -> None:
+        """Have it read whenever it is collected."""
+        self._read = read
+
     def _child(self) -> Self:
         child = type(self).__new__(type(self))
         child._value = 0.0
+        child._read = None
         return child
 
     def _samples(self) -> Iterator[tuple[str, dict[str, str], float]]:
-        yield "", {}, float(self._value)
+        yield "", {}, float(self._value if self._read is None else self._read())
 
 
 class Counter(_Instrument):

@@ -1,7 +1,8 @@
 """All metrics and their names. One registry per replica; label sets are closed.
 
-Children are bound once, when the replica starts: no request looks a label up. Times are in
-seconds, buckets begin at 100 µs and have edges at the SLO of 50 ms, at half and at twice of it.
+Children are bound once, when the replica begins to serve a variant: no request looks a label up.
+Times are in seconds, buckets begin at 100 µs and have edges at the SLO of 50 ms, at half and at
+twice of it.
 `GET /metrics` on any gateway merges the samples of all replicas, each with a `replica` label, so
 that one scrape sees the whole application and a restart never makes a counter go backwards.
 """
@@ -147,9 +148,10 @@ class GatewayMetrics(Metrics):
         super()._define(variants)
         self._define_requests()
         self._define_shadows()
-        labelled = {name: self._bind(name) for name in (*variants, NO_VARIANT)}
-        self.variant = labelled
-        self.shadow = {name: self._bind_shadow(name) for name in variants}
+        self.variant: dict[str, VariantMetrics] = {NO_VARIANT: self._bind(NO_VARIANT)}
+        self.shadow: dict[str, ShadowMetrics] = {}
+        for name in variants:
+            self.add_variant(name)
         rejections = self._counter(
             "rejections_total", "Requests not answered with a prediction, by reason",
             ("model", "reason"),
@@ -161,9 +163,22 @@ class GatewayMetrics(Metrics):
         self.table_version = self._gauge(
             "table_version", "Version of the routing table in force", ("model",)
         ).labels(self._model)
+        self.catalogue_version = self._gauge(
+            "catalogue_version", "Version of the catalogue of variants in force", ("model",)
+        ).labels(self._model)
+        self.loaded_variants = self._gauge(
+            "loaded_variants", "Inline variants in memory, with those that still have to answer",
+            ("model",),
+        ).labels(self._model)  # fmt: skip
         self._model_bytes = self._gauge(
             "model_bytes", "Size of the variant's artifact", ("model", "variant")
         )
+
+    def add_variant(self, name: str) -> None:
+        """Bind the children of a variant. They stay when it goes: counters must not vanish."""
+        if name not in self.variant:
+            self.variant[name] = self._bind(name)
+            self.shadow[name] = self._bind_shadow(name)
 
     def _define_requests(self) -> None:
         per_variant = ("model", "variant")
@@ -226,6 +241,10 @@ class GatewayMetrics(Metrics):
     def set_model_bytes(self, variant: str, size_bytes: int) -> None:
         """Note the size of a variant's artifact."""
         self._model_bytes.labels(self._model, variant).set(size_bytes)
+
+    def clear_model_bytes(self, variant: str) -> None:
+        """A variant is no longer served."""
+        self._model_bytes.remove(self._model, variant)
 
 
 class _Merged:

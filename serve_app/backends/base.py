@@ -32,3 +32,10 @@ class Backend(Protocol):
     async def describe(self) -> dict[str, str]:
         """What it runs on: platform, detail."""
         ...
+
+    async def retire(self) -> None:
+        """Return when all that was asked of it is answered, and let go of what it holds.
+
+        Called once nobody can ask it any more.
+        """
+        ...

@@ -16,7 +16,7 @@ from ray.exceptions import RayError
 from ray.serve.exceptions import BackPressureError, RayServeException
 from ray.serve.handle import DeploymentHandle
 
-from compression.store import ModelStore
+from compression.store import Manifest, ModelStore
 from serve_app.backends.inline import InlineBackend
 from serve_app.batching import Computed
 from serve_app.config import VariantConfig
@@ -50,8 +50,9 @@ class ModelServer:
     """Serves one variant. Same runner, same batcher as inline."""
 
     async def __init__(  # type: ignore[misc]  # Ray's actors may have one
-        self, store: str, model: str, config: VariantConfig
+        self, store: str, model: str, config: VariantConfig, manifest: Manifest
     ) -> None:
+        """`manifest` is the publication that was deployed: another one makes other replicas."""
         join_serve_log()
         replica = serve.get_replica_context().replica_id.unique_id
         self._metrics = Metrics(model, (config.name,), replica=f"{config.name}-{replica}")
@@ -59,6 +60,11 @@ class ModelServer:
             load_variant, ModelStore(store), model, config.name, config.intra_op_threads,
             config.max_batch_rows,
         )  # fmt: skip
+        if loaded.manifest != manifest:
+            _log.warning(
+                "variant %s was published anew since it was deployed: deploy again, or its "
+                "replicas answer differently", config.name,
+            )  # fmt: skip
         observer = self._metrics.batches(config.name)
         self._backend = InlineBackend(loaded, config, observer)
 
@@ -150,6 +156,11 @@ class DeploymentBackend:
                 return dict(await self._describe.remote())
         except _UNREACHABLE as error:
             raise self._unavailable() from error
+
+    async def retire(self) -> None:
+        """The calls that are under way end by themselves; the replicas are Ray Serve's."""
+        if self._probe is not None:
+            self._probe.cancel()
 
     def _doubt(self, *, away: bool) -> None:
         self._away = self._away or away

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 from serve_app.batching import Batcher, BatchObserver, Computed, direct_rows_for
@@ -11,6 +12,8 @@ from serve_app.runners import Arrays, LoadedVariant
 from serve_app.terms import ANYBODY, Terms
 
 _log = logging.getLogger("serve_app")
+
+_RETIRING_PAUSE_SECONDS = 0.01
 
 
 class InlineBackend:
@@ -57,6 +60,12 @@ class InlineBackend:
     async def describe(self) -> dict[str, str]:
         """See `Backend.describe`."""
         return {"platform": self._runner.platform, "detail": self._runner.detail}
+
+    async def retire(self) -> None:
+        """See `Backend.retire`. Who held it last lets the runtime's session go with it."""
+        while not self._batcher.idle:
+            await asyncio.sleep(_RETIRING_PAUSE_SECONDS)
+        await self.close()
 
     async def close(self) -> None:
         """Stop the batcher."""

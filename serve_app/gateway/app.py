@@ -5,14 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from compression.store import Manifest, ModelDocument
 from serve_app.config import AppConfig
 from serve_app.errors import (
     MalformedRequestError,
@@ -33,6 +30,7 @@ from serve_app.gateway.http import (
     OCTETS,
     DisconnectedError,
     Handler,
+    Header,
     Receive,
     Scope,
     Send,
@@ -47,8 +45,10 @@ from serve_app.gateway.model_config import ModelConfigs
 from serve_app.gateway.predict import Answer, Predictor
 from serve_app.gateway.repository import Repository
 from serve_app.gateway.score import ScoreDoor
+from serve_app.gateway.served import Served as Served
 from serve_app.gateway.shadow import Shadows
 from serve_app.gateway.stats import Stats
+from serve_app.gateway.variants import VariantAdmin
 from serve_app.metrics import NO_VARIANT, GatewayMetrics, render
 from serve_app.openapi.example import Example
 from serve_app.protocol.binary import HEADER, parse_json_bytes
@@ -59,15 +59,6 @@ from serve_app.routing.table import check_variants, parse_change
 from serve_app.terms import Terms, read_terms
 
 _log = logging.getLogger("serve_app")
-
-
-@dataclass(frozen=True)
-class Served:
-    """What this gateway serves: the model, and its variants in their order."""
-
-    document: ModelDocument
-    manifests: Mapping[str, Manifest]
-    weightable: frozenset[str]
 
 
 class _Phases(NamedTuple):
@@ -90,7 +81,9 @@ class GatewayApp:
         control: Control,
         admin_token: str | None,
         example: Example,
+        grpc_port: int | None = None,
     ) -> None:
+        """`grpc_port` is where clients speak gRPC; None: nowhere."""
         self._config = config
         self._served = served
         self._predictor = predictor
@@ -99,21 +92,30 @@ class GatewayApp:
         self._control = control
         self._admin_token = admin_token
         self._codec = Codec(served.document, config.limits.max_rows)
-        self._variant_header = {
-            name: (b"x-slimserve-variant", name.encode()) for name in served.manifests
-        }
+        self._variant_header: dict[str, Header] = {}
         limits = config.limits
         self._bodies = Bodies(limits.max_body_bytes, limits.body_timeout_seconds)
         document, manifests = served.document, served.manifests
         inference = Inference(predictor, shadows, metrics)
+        self.variants = VariantAdmin(
+            served, predictor, control, self._check_token, self._bodies.read
+        )
         self._parts = (
-            Discovery(document, manifests, predictor),
-            ModelConfigs(config, document, manifests),
+            Discovery(document, manifests, predictor, grpc_port),
+            ModelConfigs(config, served),
             Stats(document.name, manifests, control),
-            Repository(config.store, document, manifests, predictor, self._bodies),
+            Repository(document.name, predictor, self.variants, self._check_token, self._bodies),
             ScoreDoor(document, manifests, limits.max_rows, self._bodies.read, inference),
             Documentation(document, manifests, limits.max_rows, example),
+            self.variants,
         )
+        self._follow_served()
+        served.when_changed(self._follow_served)
+
+    def _follow_served(self) -> None:
+        """Routes of the variants that are served; headers stay, for answers on their way."""
+        for name in self._served.manifests:
+            self._variant_header[name] = (b"x-slimserve-variant", name.encode())
         self.routes = self._build_routes()
 
     def _build_routes(self) -> dict[str, dict[str, Handler]]:
@@ -155,6 +157,8 @@ class GatewayApp:
     def _handler(self, path: str, method: str) -> Handler:
         methods = self.routes.get(path)
         if methods is None:
+            methods = self.variants.route(path)
+        if methods is None:
             raise self._unknown(path)
         handler = methods.get(method)
         if handler is None:
@@ -168,10 +172,10 @@ class GatewayApp:
         if parts[:2] in (["v1", "models"], ["v2", "models"]) and len(parts) > 2:
             if parts[2] != model:
                 return UnknownModelError(f"model {parts[2]!r} is not served, expected {model!r}")
-            if len(parts) > 4 and parts[3] == "versions" and parts[4] not in self._variant_header:
+            if len(parts) > 4 and parts[3] == "versions" and parts[4] not in self._served.manifests:
                 return UnknownVariantError(
                     f"version {parts[4]!r} of {model!r} is not served, expected one of "
-                    f"{', '.join(self._variant_header)}"
+                    f"{', '.join(self._served.manifests)}"
                 )
         others = (["admin", "v1", "models"], ["v2", "repository", "models"])
         if parts[:3] in others and len(parts) > 3 and parts[3] != model:
@@ -301,14 +305,17 @@ class GatewayApp:
         await respond_json(send, self._predictor.assignment.table.model_dump(mode="json"))
 
     async def _put_routing(self, scope: Scope, receive: Receive, send: Send) -> None:
-        variable = self._config.admin_token_env
-        check_token(self._admin_token, variable, header(scope, b"authorization"))
+        self._check_token(scope)
         body = await self._bodies.read(scope, receive)
         change = parse_change(body, self._served.document.name)
         draft = change.draft()
         check_variants(draft, self._served.manifests.keys(), self._served.weightable)
         changed = await self._control.change_table(draft.model_dump(mode="json"), change.replaces)
         await respond_json(send, explain_change(changed))
+
+    def _check_token(self, scope: Scope) -> None:
+        variable = self._config.admin_token_env
+        check_token(self._admin_token, variable, header(scope, b"authorization"))
 
 
 async def _lifespan(scope: Scope, receive: Receive, send: Send) -> None:

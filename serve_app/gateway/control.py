@@ -6,17 +6,35 @@ import hmac
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from compression.store import Manifest
 from serve_app.errors import (
+    ControlError,
     ForbiddenError,
+    InvalidOptionsError,
+    InvalidTableError,
+    NeedsRedeployError,
     NotConfirmedError,
+    NotPublishedError,
     StaleTableError,
     UnauthenticatedError,
+    UnloadableError,
+    VariantInUseError,
 )
 from serve_app.metrics import Families
 from serve_app.statistics import VariantStatistics
 
 Changed = dict[str, Any]
-"""The controller's reply to a change: {"outcome": "changed" | "stale" | "unconfirmed", …}"""
+"""The controller's reply to a change:
+{"outcome": "changed" | "stale" | "refused" | "unconfirmed", …}"""
+
+_REFUSALS: Mapping[str, type[ControlError]] = {
+    error.reason: error
+    for error in (
+        InvalidOptionsError, InvalidTableError, NeedsRedeployError, NotPublishedError,
+        UnloadableError, VariantInUseError,
+    )
+}  # fmt: skip
+"""What the controller refuses with, by reason: exceptions do not cross from actor to actor."""
 
 
 class Control(Protocol):
@@ -24,6 +42,22 @@ class Control(Protocol):
 
     async def change_table(self, draft: dict[str, Any], replaces: int) -> Changed:
         """Replace the routing table on all gateways."""
+        ...
+
+    async def load_variant(self, name: str, options: Mapping[str, Any]) -> Changed:
+        """Serve a variant as it is published now, on all gateways."""
+        ...
+
+    async def unload_variant(self, name: str) -> Changed:
+        """Serve a variant no longer, on all gateways."""
+        ...
+
+    async def published(self) -> dict[str, Manifest]:
+        """The model's variants in the store, by name.
+
+        Raises:
+            StoreError: it cannot be read.
+        """
         ...
 
     async def gather_metrics(self) -> list[Families]:
@@ -53,20 +87,23 @@ def check_token(expected: str | None, variable: str, authorization: bytes | None
 
 
 def explain_change(changed: Changed) -> dict[str, Any]:
-    """The answer to PUT …/routing.
+    """The answer to a change: the table, or the catalogue's version.
 
     Raises:
         StaleTableError: somebody else was first.
+        ControlError: the controller refused it; the leaf says why.
         NotConfirmedError: kept, but not in force everywhere yet.
     """
     if changed["outcome"] == "stale":
         version = int(changed["version"])
         raise StaleTableError(f"replaces: expected {version}, the version in force", version)
+    if changed["outcome"] == "refused":
+        raise _REFUSALS[changed["reason"]](changed["message"])
+    result: dict[str, Any] = changed["table"] if "table" in changed else changed["catalogue"]
     if changed["outcome"] == "unconfirmed":
         raise NotConfirmedError(
-            f"version {changed['table']['version']} is kept, but only {changed['confirmed']} of "
+            f"version {result['version']} is kept, but only {changed['confirmed']} of "
             f"{changed['gateways']} gateways confirmed it; the others take it when they can"
             + (f" ({'; '.join(changed['refused'])})" if changed["refused"] else "")
         )
-    table: dict[str, Any] = changed["table"]
-    return table
+    return result

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
+import re
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 from compression.store import Manifest, ModelDocument, TensorSpec
 from serve_app.errors import BackendUnavailableError, NotReadyError
-from serve_app.gateway.http import Handler, Receive, Scope, Send, respond, respond_json
+from serve_app.gateway.http import Handler, Receive, Scope, Send, header, respond, respond_json
 from serve_app.gateway.predict import Predictor
+from serve_app.launcher.flags import explain_missing
 
 EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository", "statistics")
 """Of the protocol, as Triton's clients know them by name."""
@@ -26,10 +29,12 @@ class Discovery:
         document: ModelDocument,
         manifests: Mapping[str, Manifest],
         predictor: Predictor,
+        grpc_port: int | None = None,
     ) -> None:
         self._document = document
         self._manifests = manifests
         self._predictor = predictor
+        self._grpc_port = grpc_port
         self._version = importlib.metadata.version("slimserve")
 
     def routes(self) -> dict[str, dict[str, Handler]]:
@@ -50,6 +55,8 @@ class Discovery:
 
     async def _index(self, scope: Scope, receive: Receive, send: Send) -> None:
         model = self._document.name
+        slow = explain_missing(os.environ)
+        grpc = {} if self._grpc_port is None else {"grpc": _address(scope, self._grpc_port)}
         await respond_json(
             send,
             {
@@ -61,8 +68,11 @@ class Discovery:
                 "infer": f"/v2/models/{model}/infer",
                 "docs": "/docs",
                 "routing": f"/admin/v1/models/{model}/routing",
+                "catalogue": f"/admin/v1/models/{model}/variants",
                 "metrics": "/metrics",
                 "protocol": "/v2",
+                **grpc,
+                **({} if slow is None else {"warning": slow}),
             },
         )
 
@@ -123,6 +133,12 @@ class Discovery:
             "decision_threshold": manifest.decision_threshold,
             "routing_key": self._document.routing_key,
         }
+
+
+def _address(scope: Scope, port: int) -> str:
+    """gRPC's, on the host that the client asked."""
+    host = (header(scope, b"host") or b"localhost").decode("latin-1")
+    return f"grpc://{re.sub(':[0-9]*$', '', host)}:{port}"
 
 
 def _tensor(spec: TensorSpec) -> dict[str, Any]:

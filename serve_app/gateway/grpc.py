@@ -73,6 +73,7 @@ CODES: Mapping[int, StatusCode] = {
     # Not RESOURCE_EXHAUSTED, which clients take for "later": it will be as long then.
     413: StatusCode.INVALID_ARGUMENT,
     415: StatusCode.INVALID_ARGUMENT,
+    422: StatusCode.FAILED_PRECONDITION,
     429: StatusCode.RESOURCE_EXHAUSTED,
     499: StatusCode.CANCELLED,
     500: StatusCode.INTERNAL,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
-from compression.store import Manifest, ModelDocument, TensorSpec
+from compression.store import TensorSpec
 from serve_app.config import AppConfig, VariantConfig
 from serve_app.gateway.discovery import PLATFORMS
 from serve_app.gateway.http import Handler, Receive, Scope, Send, respond_json
+from serve_app.gateway.served import Served
 
 _BACKENDS = {"onnxruntime": "onnxruntime", "torch": "pytorch"}
 
@@ -17,13 +18,11 @@ _BACKENDS = {"onnxruntime": "onnxruntime", "torch": "pytorch"}
 class ModelConfigs:
     """The routes of the extension for one model."""
 
-    def __init__(
-        self, config: AppConfig, document: ModelDocument, manifests: Mapping[str, Manifest]
-    ) -> None:
+    def __init__(self, config: AppConfig, served: Served) -> None:
         self._config = config
-        self._document = document
-        self._manifests = manifests
-        self._variants = {variant.name: variant for variant in config.variants}
+        self._document = served.document
+        self._manifests = served.manifests
+        self._variants = served.configs
 
     def routes(self) -> dict[str, dict[str, Handler]]:
         """Handlers by path and method; without a version it is the champion's."""
@@ -44,7 +43,7 @@ class ModelConfigs:
         `max_batch_size` is the rows a request may have, and tensors are without that dimension;
         it is 0, and they are whole, where a model does not take batches.
         """
-        variant = self._variants.get(name) or VariantConfig(name=name)
+        variant = self._variants[name]
         engine = self._manifests[name].runtime.engine
         batched = self._batched((*self._document.inputs, *self._document.outputs))
         return {

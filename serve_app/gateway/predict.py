@@ -29,21 +29,25 @@ class Answer:
     computed: Computed
     variant: str
     why: str
+    threshold: float
+    """At which the publication that answered decides."""
     failed: str | None = None
 
 
 class Predictor:
-    """Chooses a backend and asks it."""
+    """Chooses a backend and asks it; `backends` and `thresholds` are by variant, and may change."""
 
     def __init__(
         self,
         backends: Mapping[str, Backend],
+        thresholds: Mapping[str, float],
         champion: str,
         score_output: str,
         metrics: GatewayMetrics,
     ) -> None:
         self.backends = backends
         self.champion = champion
+        self._thresholds = thresholds
         self._score_output = score_output
         self._metrics = metrics
         self._assignment: Assignment | None = None
@@ -95,16 +99,23 @@ class Predictor:
         """
         variant, why = assigned
         try:
-            return Answer(await self._ask(variant, decoded, terms), variant, why)
+            computed, threshold = await self._ask(variant, decoded, terms)
+            return Answer(computed, variant, why, threshold)
         except (VariantFailedError, BackendUnavailableError) as error:
             self._metrics.variant[variant].fallbacks[error.reason].inc()
             if variant == self.champion:
                 raise
-        computed = await self._ask(self.champion, decoded, terms)
-        return Answer(computed, self.champion, "fallback", variant)
+        computed, threshold = await self._ask(self.champion, decoded, terms)
+        return Answer(computed, self.champion, "fallback", threshold, variant)
 
-    async def _ask(self, variant: str, decoded: Decoded, terms: Terms) -> Computed:
-        computed = await self.backends[variant].infer(decoded.inputs, decoded.rows, terms)
+    async def _ask(self, variant: str, decoded: Decoded, terms: Terms) -> tuple[Computed, float]:
+        backend = self.backends.get(variant)
+        if backend is None:
+            # The table is of before the variant was removed: the controller's next one is not.
+            raise BackendUnavailableError(f"variant {variant!r} is not served any more: try again")
+        # Of the publication that computes: another may be served once it has.
+        threshold = self._thresholds[variant]
+        computed = await backend.infer(decoded.inputs, decoded.rows, terms)
         if not np.isfinite(computed.outputs[self._score_output]).all():
             raise NotFiniteError(f"variant {variant!r} answered a score that is not finite")
-        return computed
+        return computed, threshold

@@ -5,38 +5,43 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+import ray
 from ray import serve
 from ray.exceptions import RayError
+from ray.serve._private.constants import SERVE_CONTROLLER_NAME, SERVE_NAMESPACE
+from ray.serve.config import gRPCOptions
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
-from compression.store import ModelStore
+from compression.store import Manifest, ModelDocument, ModelStore
 from serve_app.backends.base import Backend
 from serve_app.backends.deployment import DeploymentBackend
-from serve_app.backends.inline import InlineBackend
-from serve_app.config import AppConfig, VariantConfig
+from serve_app.catalogue import Catalogue, Entry, read_manifests
+from serve_app.config import AppConfig
 from serve_app.controller import GATEWAY
-from serve_app.errors import InvalidTableError, NotConfirmedError
-from serve_app.gateway.app import GatewayApp, Served
+from serve_app.errors import InvalidTableError, NotConfirmedError, UnloadableError
+from serve_app.gateway.app import GatewayApp
 from serve_app.gateway.control import Changed
 from serve_app.gateway.grpc import GrpcDoor, GrpcMethods
 from serve_app.gateway.inference import Inference
+from serve_app.gateway.lineup import Deployed, Lineup
 from serve_app.gateway.predict import Predictor
+from serve_app.gateway.served import Served
 from serve_app.gateway.shadow import Shadows
 from serve_app.logs import join_serve_log
 from serve_app.metrics import Families, GatewayMetrics
 from serve_app.openapi.example import Example
 from serve_app.routing.assignment import Assignment
 from serve_app.routing.table import RoutingTable, check_variants
-from serve_app.runners import load_variant
 from serve_app.statistics import VariantStatistics
 
 _log = logging.getLogger("serve_app")
 
 _RETRY_SECONDS = 0.5
+_REFUSED_SECONDS = 5.0
 _GATHER_SECONDS = 2.0
 _UNREACHABLE = (TimeoutError, RayError, RayServeException)
 
@@ -49,7 +54,9 @@ class RayControl:
         controller: DeploymentHandle[Any],
         models: Mapping[str, DeploymentHandle[Any]],
         metrics: GatewayMetrics,
+        config: AppConfig,
     ) -> None:
+        self._store, self._model = config.store, config.model
         self._controller = controller
         self._models = models
         self._metrics = metrics
@@ -57,11 +64,19 @@ class RayControl:
 
     async def change_table(self, draft: dict[str, Any], replaces: int) -> Changed:
         """See `Control.change_table`."""
-        try:
-            changed: Changed = await self._controller.change.remote(draft, replaces)
-        except _UNREACHABLE as error:
-            raise NotConfirmedError("the controller does not answer: try again") from error
-        return changed
+        return await self._asked(self._controller.change.remote(draft, replaces))
+
+    async def load_variant(self, name: str, options: Mapping[str, Any]) -> Changed:
+        """See `Control.load_variant`."""
+        return await self._asked(self._controller.load_variant.remote(name, dict(options)))
+
+    async def unload_variant(self, name: str) -> Changed:
+        """See `Control.unload_variant`."""
+        return await self._asked(self._controller.unload_variant.remote(name))
+
+    async def published(self) -> dict[str, Manifest]:
+        """See `Control.published`."""
+        return await asyncio.to_thread(read_manifests, self._store, self._model)
 
     async def gather_metrics(self) -> list[Families]:
         """See `Control.gather_metrics`. Replicas that do not answer in time are left out."""
@@ -75,6 +90,12 @@ class RayControl:
     def replica(self) -> str:
         """This gateway's label."""
         return self._metrics.replica
+
+    async def _asked(self, reply: Awaitable[Changed]) -> Changed:
+        try:
+            return await reply
+        except _UNREACHABLE as error:
+            raise NotConfirmedError("the controller does not answer: try again") from error
 
     async def _gather(self, method: str, own: Any) -> list[Any]:
         """What `method` of every replica says besides its label; this one's is `own`."""
@@ -105,30 +126,35 @@ class Gateway(GrpcMethods):
         config: AppConfig,
         controller: DeploymentHandle[Any],
         models: dict[str, DeploymentHandle[Any]],
-        served: Served,
+        document: ModelDocument,
+        planned: Catalogue,
     ) -> None:
+        """`planned` is not what is served, which the controller says: another one, and the
+        gateways start anew with the rest."""
         join_serve_log()
-        self._served = served
         self._controller = controller
         replica = serve.get_replica_context().replica_id.unique_id
-        self._metrics = GatewayMetrics(config.model, tuple(served.manifests), f"gateway-{replica}")
-        backends = await self._backends(config, models)
-        document, manifests = served.document, served.manifests
-        output = document.decision.output
-        self._predictor = Predictor(backends, document.champion, output, self._metrics)
-        thresholds = {name: manifest.decision_threshold for name, manifest in manifests.items()}
+        self._metrics = GatewayMetrics(config.model, planned.names, f"gateway-{replica}")
+        self._served = Served(document)
+        store = ModelStore(config.store)
+        self._lineup = Lineup(store, self._served, _reached(models), self._metrics)
+        backends, thresholds = self._lineup.backends, self._lineup.thresholds
+        champion, output = document.champion, document.decision.output
+        self._predictor = Predictor(backends, thresholds, champion, output, self._metrics)
         shadows = Shadows(backends, thresholds, output, self._metrics, config.shadow)
-        control = RayControl(controller, models, self._metrics)
+        control = RayControl(controller, models, self._metrics, config)
         token = os.environ.get(config.admin_token_env)
-        example = await asyncio.to_thread(Example.read, ModelStore(config.store), config.model)
+        example = await asyncio.to_thread(Example.read, store, config.model)
         self._app = GatewayApp(
-            config, served, self._predictor, shadows, self._metrics, control, token, example
-        )
+            config, self._served, self._predictor, shadows, self._metrics, control, token, example,
+            await _grpc_port(),
+        )  # fmt: skip
         inference = Inference(self._predictor, shadows, self._metrics)
         self._door = GrpcDoor(
-            document, manifests, config.limits, self._predictor, inference, self._metrics
-        )
-        await self._first_table()
+            document, self._served.manifests, config.limits, self._predictor, inference,
+            self._metrics,
+        )  # fmt: skip
+        await self._begin()
         shadows.start()
         self._follower = asyncio.get_running_loop().create_task(self._follow())
 
@@ -146,6 +172,14 @@ class Gateway(GrpcMethods):
         self._predictor.use(Assignment(table, self._served.document.champion))
         return {"version": table.version}
 
+    async def prepare_catalogue(self, document: dict[str, Any]) -> dict[str, Any]:
+        """Hold ready what a catalogue needs; the controller's broadcast calls it."""
+        return await self._take(document, self._lineup.prepare)
+
+    async def apply_catalogue(self, document: dict[str, Any]) -> dict[str, Any]:
+        """Serve a catalogue from now on; the controller's broadcast calls it."""
+        return await self._take(document, self._lineup.apply)
+
     async def metrics(self) -> tuple[str, Families]:
         """This replica's label and samples."""
         return self._metrics.replica, self._metrics.families()
@@ -154,48 +188,75 @@ class Gateway(GrpcMethods):
         """This replica's label and what it counted, by variant."""
         return self._metrics.replica, dict(self._metrics.statistics)
 
-    async def _backends(
-        self, config: AppConfig, models: dict[str, DeploymentHandle[Any]]
-    ) -> dict[str, Backend]:
-        variants: dict[str, VariantConfig] = {variant.name: variant for variant in config.variants}
-        store = ModelStore(config.store)
-        backends: dict[str, Backend] = {}
-        for name, manifest in self._served.manifests.items():
-            self._metrics.set_model_bytes(name, manifest.bytes)
-            if name in models:
-                backends[name] = DeploymentBackend(
-                    models[name], name, variants[name].timeout_seconds
-                )
-                continue
-            own = variants[name]
-            loaded = await asyncio.to_thread(
-                load_variant, store, config.model, name, own.intra_op_threads, own.max_batch_rows
-            )
-            backends[name] = InlineBackend(loaded, own, self._metrics.batches(name))
-        return backends
+    async def _take(
+        self, document: dict[str, Any], take: Callable[[Catalogue], Awaitable[None]]
+    ) -> dict[str, Any]:
+        catalogue = Catalogue.model_validate(document)
+        try:
+            await take(catalogue)
+        except UnloadableError as error:
+            _log.warning("catalogue %d refused: %s", catalogue.version, error)
+            return {"refused": str(error)}
+        return {"version": catalogue.version}
 
-    async def _first_table(self) -> None:
-        """Wait for the controller: a gateway without a table must not be sent requests."""
+    async def _begin(self) -> None:
+        """Load what is served and wait for a table: a gateway must not be sent requests before.
+
+        What was changed while this one loaded is taken over before it counts as started.
+        """
         while True:
             try:
-                reply = await self.apply_table(await self._controller.current.remote())
+                state = await self._controller.current.remote()
             except _UNREACHABLE as error:
                 _log.warning("waiting for the controller: %s", error)
                 await asyncio.sleep(_RETRY_SECONDS)
                 continue
+            catalogue = Catalogue.model_validate(state["catalogue"])
+            if self._lineup.version == 0:
+                await self._lineup.begin(catalogue)
+                continue
+            await self.apply_catalogue(state["catalogue"])
+            reply = await self.apply_table(state["table"])
             if "refused" in reply:
                 raise InvalidTableError(reply["refused"])
             return
 
     async def _follow(self) -> None:
-        """Take over tables that this replica's start, or the controller's, made it miss."""
+        """Take over what this replica's start, or the controller's, made it miss."""
         while True:
-            version = self._predictor.assignment.table.version
+            known = self._known()
             try:
-                document = await self._controller.other_than.remote(version)
+                state = await self._controller.other_than.remote(*known)
             except _UNREACHABLE:
                 await asyncio.sleep(_RETRY_SECONDS)
                 continue
             # A broadcast that came meanwhile is newer than this reply.
-            if self._predictor.assignment.table.version == version != document["version"]:
-                await self.apply_table(document)
+            if self._known() != known:
+                continue
+            if state["catalogue"]["version"] != known[1]:
+                taken = await self.apply_catalogue(state["catalogue"])
+                if "refused" in taken:
+                    await asyncio.sleep(_REFUSED_SECONDS)
+            if state["table"]["version"] != known[0]:
+                await self.apply_table(state["table"])
+
+    def _known(self) -> tuple[int, int]:
+        return self._predictor.assignment.table.version, self._lineup.version
+
+
+async def _grpc_port() -> int | None:
+    """Where clients speak gRPC, None: nowhere. Ray Serve tells it to no one but who asks so."""
+    try:
+        controller = await asyncio.to_thread(ray.get_actor, SERVE_CONTROLLER_NAME, SERVE_NAMESPACE)
+        options: gRPCOptions = await controller.get_grpc_config.remote()
+    except (ValueError, RayError) as error:
+        _log.warning("GET / will not tell where gRPC is spoken: %s", error)
+        return None
+    return options.port if options.grpc_servicer_functions else None
+
+
+def _reached(models: Mapping[str, DeploymentHandle[Any]]) -> Deployed:
+    def through(handle: DeploymentHandle[Any]) -> Callable[[Entry], Backend]:
+        return lambda entry: DeploymentBackend(handle, entry.name, entry.config.timeout_seconds)
+
+    return {name: through(handle) for name, handle in models.items()}

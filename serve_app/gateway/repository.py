@@ -1,19 +1,18 @@
 """The protocol's model repository extension: what the store has, and what of it is served.
 
-A gateway loads what the application's configuration names, when it starts. So `load` of what is
-loaded is answered with yes, and everything else with what to do instead: an answer of 200 means
-that the model is served as it is published.
+An answer of 200 to `load` means that the model is served as it is published. What is published and
+not served, or published anew, is loaded for it as POST …/variants/{variant} does, with the same
+token; where nothing is to be loaded, no token is needed.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import msgspec
 
-from compression.store import Manifest, ModelDocument, ModelStore, StoreError
+from compression.store import StoreError
 from serve_app.errors import (
     BackendUnavailableError,
     MalformedRequestError,
@@ -23,8 +22,16 @@ from serve_app.errors import (
 from serve_app.gateway.bodies import Bodies
 from serve_app.gateway.http import Handler, Receive, Scope, Send, respond, respond_json
 from serve_app.gateway.predict import Predictor
+from serve_app.gateway.variants import VariantAdmin
 
 _T = TypeVar("_T")
+
+_REASONS = {
+    "published": "published, but not served here",
+    "changed": "published anew since it was loaded",
+    "unpublished": "not in the store any more",
+}
+"""By a variant's state in `VariantAdmin.index`."""
 
 
 class IndexRequest(msgspec.Struct):
@@ -45,18 +52,17 @@ class Repository:
 
     def __init__(
         self,
-        store_uri: str,
-        document: ModelDocument,
-        manifests: Mapping[str, Manifest],
+        model: str,
         predictor: Predictor,
+        variants: VariantAdmin,
+        check_token: Callable[[Scope], None],
         bodies: Bodies,
     ) -> None:
-        self._store_uri = store_uri
-        self._model = document.name
-        self._manifests = manifests
+        self._model = model
         self._predictor = predictor
+        self._variants = variants
+        self._check_token = check_token
         self._bodies = bodies
-        self._reading = asyncio.Lock()
 
     def routes(self) -> dict[str, dict[str, Handler]]:
         """Handlers by path and method."""
@@ -69,15 +75,10 @@ class Repository:
 
     async def _index(self, scope: Scope, receive: Receive, send: Send) -> None:
         asked = _parse(await self._bodies.read(scope, receive), IndexRequest)
-        states = {name: await self._state(name) for name in self._manifests}
-        for name in sorted(await self._published()):
-            states.setdefault(name, ("UNAVAILABLE", "published, but not served here"))
-        entries = [
-            {"name": self._model, "version": name, "state": state, "reason": reason}
-            for name, (state, reason) in states.items()
-            if state == "READY" or not asked.ready
-        ]
-        await respond_json(send, entries)
+        entries = [_entry(self._model, one) for one in await self._known()]
+        await respond_json(
+            send, [one for one in entries if one["state"] == "READY" or not asked.ready]
+        )  # fmt: skip
 
     async def _load(self, scope: Scope, receive: Receive, send: Send) -> None:
         asked = _parse(await self._bodies.read(scope, receive), LoadRequest)
@@ -86,15 +87,14 @@ class Repository:
                 f"parameters: a model is loaded as it is published, expected none of "
                 f"{', '.join(sorted(asked.parameters))}"[:300]
             )
-        published = await self._published()
-        others = sorted(name for name, one in published.items() if one != self._manifests.get(name))
+        known = await self._known()
+        others = [one["name"] for one in known if one["state"] in ("published", "changed")]
         if others:
-            raise UnsupportedError(
-                f"of model {self._model!r} {', '.join(others)} is published but not what is "
-                "served: redeploy the application with it among its variants"
-            )
-        for name in self._manifests:
-            if not await self._predictor.backends[name].ready():
+            self._check_token(scope)
+        for name in others:
+            await self._variants.load(name, {})
+        for name, backend in list(self._predictor.backends.items()):
+            if not await backend.ready():
                 raise NotReadyError(f"variant {name!r} does not answer: try again")
         await respond(send, 200, b"")
 
@@ -102,31 +102,28 @@ class Repository:
         await self._bodies.read(scope, receive)
         raise UnsupportedError(
             f"model {self._model!r} is what this application serves and stays loaded: take a "
-            "variant's traffic away by its weight in the routing table, redeploy without the "
-            "variant, or end the application with `serve shutdown`"
+            "variant's traffic away by its weight in the routing table, remove a variant with "
+            f"DELETE /admin/v1/models/{self._model}/variants/VARIANT, or end the application with "
+            "`serve shutdown`"
         )
 
-    async def _state(self, name: str) -> tuple[str, str]:
-        if await self._predictor.backends[name].ready():
-            return "READY", ""
-        return "UNAVAILABLE", "no replica answers"
-
-    async def _published(self) -> dict[str, Manifest]:
-        """What the store has now; one look at a time, however many ask."""
-        async with self._reading:
-            try:
-                return await asyncio.to_thread(_manifests, self._store_uri, self._model)
-            except (StoreError, OSError) as error:
-                raise BackendUnavailableError(
-                    "the model store cannot be read now: try again; what is served is at "
-                    f"GET /v2/models/{self._model}"
-                ) from error
+    async def _known(self) -> list[dict[str, Any]]:
+        try:
+            return await self._variants.index()
+        except (StoreError, OSError) as error:
+            raise BackendUnavailableError(
+                "the model store cannot be read now: try again; what is served is at "
+                f"GET /v2/models/{self._model}"
+            ) from error
 
 
-def _manifests(uri: str, model: str) -> dict[str, Manifest]:
-    store = ModelStore(uri)
-    store.model(model)  # a store that is gone has no variants, either
-    return {name: store.manifest(model, name) for name in store.variants(model)}
+def _entry(model: str, variant: dict[str, Any]) -> dict[str, str]:
+    reason = _REASONS.get(variant["state"], "")
+    ready = variant.get("ready", False)
+    if not ready and variant["state"] != "published":
+        reason = "no replica answers"
+    state = "READY" if ready else "UNAVAILABLE"
+    return {"name": model, "version": variant["name"], "state": state, "reason": reason}
 
 
 def _parse(body: bytes, kind: type[_T]) -> _T:

@@ -7,9 +7,9 @@ POST …/infer.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Container
 
-from compression.store import Manifest, ModelDocument
+from compression.store import ModelDocument
 from serve_app.errors import MalformedRequestError
 from serve_app.gateway.http import (
     JSON,
@@ -40,18 +40,18 @@ class ScoreDoor:
     def __init__(
         self,
         document: ModelDocument,
-        manifests: Mapping[str, Manifest],
+        variants: Container[str],
         max_rows: int,
         read_body: Callable[[Scope, Receive], Awaitable[bytes]],
         inference: Inference,
     ) -> None:
+        """`variants` are those that are served, asked anew for every request."""
         self._path = score_path(document.name)
         self._inference = inference
-        self.manifests = manifests
+        self.variants = variants
         self.read_body = read_body
         self.reader = RowsReader(document, max_rows)
         self.writer = ScoresWriter(document)
-        self.thresholds = {name: one.decision_threshold for name, one in manifests.items()}
 
     def routes(self) -> dict[str, dict[str, Handler]]:
         """Handlers by path and method."""
@@ -88,14 +88,13 @@ class _ScoreExchange(Exchange[bytes]):
             check_encoding(self._scope)
             raise
         # A header that names nobody is refused, even where the body names somebody.
-        if asked.pin is not None and self.pin in (None, *self._door.manifests):
+        if asked.pin is not None and (self.pin is None or self.pin in self._door.variants):
             self.pin = asked.pin
         return asked.decoded
 
     def encode(self, decoded: Decoded, answer: Answer, parameters: Parameters) -> bytes:
         """See `Exchange.encode`."""
-        threshold = self._door.thresholds[answer.variant]
-        return self._door.writer.write(answer.computed.outputs, threshold, parameters)
+        return self._door.writer.write(answer.computed.outputs, answer.threshold, parameters)
 
     async def send(self, encoded: bytes, answer: Answer, table: RoutingTable) -> None:
         """See `Exchange.send`."""

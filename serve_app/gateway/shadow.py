@@ -42,7 +42,8 @@ class _Offer:
 class Shadows:
     """The shadow requests of one gateway replica.
 
-    `thresholds` maps each variant to the threshold its own decisions are made at.
+    `thresholds` maps each variant to the threshold its own decisions are made at, those too that
+    are not served any more: a shadow may wait longer than its variant stays.
     """
 
     def __init__(
@@ -100,8 +101,12 @@ class Shadows:
 
     async def _shadow(self, offer: _Offer) -> None:
         metrics = self._metrics.shadow[offer.variant]
+        backend = self._backends.get(offer.variant)
+        if backend is None:
+            # It was removed while this waited.
+            metrics.dropped["unavailable"].inc()
+            return
         try:
-            backend = self._backends[offer.variant]
             computed = await backend.infer(offer.inputs, offer.rows, _TERMS)
             self._compare(offer, computed.outputs[self._score_output])
         except (QueueFullError, DeadlineExceededError):

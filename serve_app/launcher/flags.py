@@ -66,3 +66,35 @@ def set_flags(more: Mapping[str, str]) -> None:
     """Put the flags into this process's environment; what is set already stays."""
     for name, value in {**FLAGS, **more}.items():
         os.environ.setdefault(name, value)
+
+
+_TRUE = ("1", "true")
+_COSTS: Mapping[str, str] = {
+    "RAY_SERVE_ENABLE_HA_PROXY": "every request passes Ray's Python proxy",
+    "RAY_SERVE_THROUGHPUT_OPTIMIZED": "calls cross event loops and go through actor tasks",
+    "RAY_worker_niceness": "workers run at nice 15, behind any other busy process",
+}
+
+
+def explain_missing(environment: Mapping[str, str]) -> str | None:
+    """What the flags that are not set cost, as one line; None where the costly ones are set.
+
+    To be asked in a replica: its environment is what Ray was started with.
+    """
+    missing = [name for name in _COSTS if not _is_set(name, environment.get(name))]
+    if not missing:
+        return None
+    costs = "; ".join(f"{name}={FLAGS[name]} ({_COSTS[name]})" for name in missing)
+    return (
+        f"slow: Ray was started without {costs}. Without all three a small model has about an "
+        "eighth of the throughput: set them before 'ray start' or 'serve run', as "
+        "deploy/serve.yaml says, or use 'python -m serve_app up'"
+    )
+
+
+def _is_set(name: str, value: str | None) -> bool:
+    if value is None:
+        return False
+    if FLAGS[name] == "0":
+        return value.lstrip("-").isdigit() and int(value) <= 0
+    return value.lower() in _TRUE

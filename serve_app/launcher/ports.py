@@ -9,6 +9,8 @@ from pathlib import Path
 from serve_app.errors import PortTakenError
 
 _LISTEN = "0A"
+_RAY = "ray::"
+"""How the names of Ray's workers begin, the one that starts HAProxy among them."""
 
 
 def check_port(port: int, option: str = "--port") -> None:
@@ -52,6 +54,11 @@ def _explain(port: int, found: list[tuple[int, str]], option: str) -> str:
         return f"port {port} is taken by another process: stop it, or choose another with {option}"
     names = ", ".join(f"{command} (pid {pid})" for pid, command in found)
     if all(command == "haproxy" for _, command in found):
+        if any(_parent_command(pid).startswith(_RAY) for pid, _ in found):
+            return (
+                f"port {port} is held by {names} of an application that is running: stop that "
+                "one where it was started, or choose another port with --port"
+            )
         pids = " ".join(str(pid) for pid, _ in found)
         return (
             f"port {port} is held by {names}, left over from a run that was killed: "
@@ -85,6 +92,16 @@ def _link(path: Path) -> str:
     try:
         return os.readlink(path)
     except OSError:
+        return ""
+
+
+def _parent_command(pid: int) -> str:
+    """Command of the process that started `pid`; a stale proxy's is gone and its parent is init."""
+    try:
+        # "pid (command) state parent …", and a command may hold blanks and brackets.
+        fields = (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()
+        return _command(Path("/proc") / fields[1])
+    except (OSError, IndexError):
         return ""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from compression.store import Manifest, ModelDocument, ModelStore
+from compression.store import Manifest, ModelDocument, ModelStore, StoreError
 from serve_app.config import AppConfig
 
 
@@ -63,26 +63,23 @@ def print_report(
     console: Console,
     *,
     config: AppConfig,
-    manifests: Mapping[str, Manifest],
+    index: Mapping[str, Any],
     table: Mapping[str, Any],
     url: str,
-    grpc: str | None,
     request: Path,
     token: str,
     new_token: bool,
 ) -> None:
-    """Where everything is, what is served, and one line to try it with."""
+    """Where everything is, what is served, and one line to try it with.
+
+    `index` is what `GET /` answered: each of its paths and addresses gets a line.
+    """
     model = config.model
-    console.print(_variants(config, manifests, table))
-    console.print(f"docs      {url}/docs")
-    console.print(f"score     {url}/v1/models/{model}/score")
-    console.print(f"infer     {url}/v2/models/{model}/infer")
-    console.print(f"pin       {url}/v2/models/{model}/versions/VARIANT/infer")
-    if grpc is not None:
-        console.print(f"gRPC      {grpc} (inference.GRPCInferenceService)")
-    console.print(f"routing   {url}/admin/v1/models/{model}/routing (version {table['version']})")
-    console.print(f"metrics   {url}/metrics")
-    console.print(f"tables    kept in {config.state_dir}", soft_wrap=True)
+    console.print(_variants(config, index.get("variants", ()), table))
+    places = {**_places(url, index), "pin": f"{url}/v2/models/{model}/versions/VARIANT/infer"}
+    for name, where in places.items():
+        console.print(f"{name:<9} {where}", soft_wrap=True)
+    console.print(f"{'tables':<9} kept in {config.state_dir}", soft_wrap=True)
     made = "made for this run" if new_token else f"from {config.admin_token_env}"
     console.print(f"token     {token} ({made})" if new_token else f"token     {made}")
     console.print("HAProxy listens on all interfaces: close the port to others if need be.")
@@ -91,21 +88,37 @@ def print_report(
     console.print("\nCtrl-C stops it.")
 
 
-def _variants(
-    config: AppConfig, manifests: Mapping[str, Manifest], table: Mapping[str, Any]
-) -> Table:
+def _places(url: str, index: Mapping[str, Any]) -> dict[str, str]:
+    texts = {name: value for name, value in index.items() if isinstance(value, str)}
+    return {
+        name: url + value if value.startswith("/") else value
+        for name, value in texts.items()
+        if value.startswith("/") or "://" in value
+    }
+
+
+def _variants(config: AppConfig, served: Iterable[str], table: Mapping[str, Any]) -> Table:
     placements = {variant.name: variant.placement for variant in config.variants}
+    weights = table.get("weights", {})
     shadow = (table.get("shadow") or {}).get("variant")
+    store = ModelStore(config.store)
     grid = Table(title=f"{config.model} from {config.store}", title_justify="left")
     names = ("variant", "placement", "precision", "kB", "parameters", "AP kept", "gate", "weight")
     for name in names:
         grid.add_column(
             name, justify="left" if name in ("variant", "gate") else "right", no_wrap=True
         )
-    for name, manifest in manifests.items():
-        weight = f"{table['weights'].get(name, 0.0):.0%}" + (" shadow" if name == shadow else "")
+    for name in served:
+        weight = f"{weights.get(name, 0.0):.0%}" + (" shadow" if name == shadow else "")
+        # What was loaded at run time is inline.
+        placement = placements.get(name, "inline")
+        try:
+            manifest = store.manifest(config.model, name)
+        except StoreError:
+            grid.add_row(name, placement, "–", "–", "–", "–", "not in the store", weight)
+            continue
         grid.add_row(
-            name, placements[name], manifest.runtime.precision, f"{manifest.bytes / 1000:,.0f}",
+            name, placement, manifest.runtime.precision, f"{manifest.bytes / 1000:,.0f}",
             f"{manifest.parameters:,}", _kept(manifest), manifest.gate.verdict, weight,
         )  # fmt: skip
     return grid

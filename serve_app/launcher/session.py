@@ -16,6 +16,7 @@ from serve_app.errors import SelfCheckError, StartFailedError
 from serve_app.launcher.flags import haproxy_side_ports, set_flags
 from serve_app.launcher.ports import free_port
 from serve_app.launcher.settings import SERVICER
+from serve_app.launcher.stopping import StopSignal
 
 READY_SECONDS = 120.0
 _POLL_SECONDS = 0.05
@@ -58,9 +59,16 @@ def ray_session(*, dashboard: bool, verbose: bool) -> Iterator[None]:
 
 
 def run_application(
-    application: Any, name: str, port: int, grpc_port: int | None, ready_seconds: float
-) -> None:
-    """Deploy a built application and return once it answers. `grpc_port` None: no gRPC.
+    application: Any,
+    name: str,
+    port: int,
+    grpc_port: int | None,
+    ready_seconds: float,
+    stopped: StopSignal,
+) -> bool:
+    """Deploy a built application and return once it answers, or False once `stopped` came.
+
+    `grpc_port` None: no gRPC.
 
     Raises:
         SelfCheckError: a variant does not reproduce its recorded scores.
@@ -80,6 +88,7 @@ def run_application(
         _run(application, _blocking=False, name=name, route_prefix="/")
     except Exception as error:
         raise StartFailedError(f"Ray Serve does not start: {_last_line(str(error))}") from error
+    stopped.again()
     while not (_running(name) and is_ready(port)):
         failure = _failure(name)
         if failure is not None:
@@ -90,7 +99,22 @@ def run_application(
                 f"the application is not ready after {ready_seconds:.0f} s: "
                 f"{_pending(name)}; logs are in /tmp/ray/session_latest/logs/serve"
             )
-        time.sleep(_POLL_SECONDS)
+        if stopped.came(_POLL_SECONDS):
+            return False
+    return True
+
+
+def replicas(name: str) -> dict[str, dict[str, int]]:
+    """Replicas by deployment and state; empty while Ray Serve does not tell."""
+    from ray import serve
+
+    application = serve.status().applications.get(name)
+    if application is None:
+        return {}
+    return {
+        deployment: {str(state): count for state, count in overview.replica_states.items()}
+        for deployment, overview in application.deployments.items()
+    }
 
 
 def _grpc_options(port: int | None) -> dict[str, Any] | None:

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
-import signal
 import sys
-import threading
-import urllib.request
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
 from serve_app.launcher import report
 from serve_app.launcher.flags import haproxy_shedding, set_flags
 from serve_app.launcher.ports import check_port
-from serve_app.launcher.session import READY_SECONDS, ray_session, run_application
+from serve_app.launcher.session import READY_SECONDS, ray_session, replicas, run_application
 from serve_app.launcher.settings import Settings, read_settings
+from serve_app.launcher.status import Gateways, stream
+from serve_app.launcher.stopping import StopSignal
 
 
 @dataclass(frozen=True)
@@ -61,31 +59,31 @@ def up(options: Options) -> None:
         check_port(settings.grpc_port, option="--grpc-port")
     token, new_token = _token(settings)
     with (
-        _StopSignal() as stopped,
+        StopSignal() as stopped,
         ray_session(dashboard=options.dashboard, verbose=options.verbose),
     ):
         stopped.again()
         console.print(f"Starting {plan.config.model} on port {settings.port} …")
-        run_application(
+        if run_application(
             app(plan.config), settings.application, settings.port, settings.grpc_port,
-            READY_SECONDS,
-        )  # fmt: skip
-        url = f"http://localhost:{settings.port}"
-        grpc = None if settings.grpc_port is None else f"localhost:{settings.grpc_port}"
-        request = report.write_request(plan.config, plan.served.document)
-        report.print_report(
-            console, config=plan.config, manifests=plan.served.manifests,
-            table=_table(url, plan.config.model), url=url, grpc=grpc, request=request,
-            token=token, new_token=new_token,
-        )  # fmt: skip
-        stopped.again()
-        if options.ready_file is not None:
-            report.write_ready_file(
-                options.ready_file,
-                {"url": url, "grpc": grpc, "model": plan.config.model, "pid": os.getpid(),
-                 "request": str(request), "admin_token": token},
+            READY_SECONDS, stopped,
+        ):  # fmt: skip
+            url = f"http://localhost:{settings.port}"
+            grpc = None if settings.grpc_port is None else f"localhost:{settings.grpc_port}"
+            gateways = Gateways(url, plan.config.model)
+            request = report.write_request(plan.config, plan.document)
+            report.print_report(
+                console, config=plan.config, index=gateways.index(), table=gateways.table() or {},
+                url=url, request=request, token=token, new_token=new_token,
             )  # fmt: skip
-        stopped.wait()
+            stopped.again()
+            if options.ready_file is not None:
+                report.write_ready_file(
+                    options.ready_file,
+                    {"url": url, "grpc": grpc, "model": plan.config.model, "pid": os.getpid(),
+                     "request": str(request), "admin_token": token},
+                )  # fmt: skip
+            stream(console, gateways, partial(replicas, settings.application), stopped.came)
         console.print("Stopping …")
     if options.ready_file is not None:
         options.ready_file.unlink(missing_ok=True)
@@ -100,40 +98,3 @@ def _token(settings: Settings) -> tuple[str, bool]:
     token = secrets.token_urlsafe(24)
     os.environ[variable] = token
     return token, True
-
-
-class _StopSignal:
-    """An event that SIGINT and SIGTERM set, while it is entered.
-
-    A job in a script's background ignores SIGINT otherwise. Ray, when it starts, puts a handler of
-    its own in place that aborts on SIGTERM and so leaves HAProxy behind: `again` puts ours back.
-    """
-
-    _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-    def __init__(self) -> None:
-        self._stopped = threading.Event()
-
-    def __enter__(self) -> _StopSignal:
-        self._before = [signal.getsignal(number) for number in self._SIGNALS]
-        self.again()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in zip(self._SIGNALS, self._before, strict=True):
-            signal.signal(number, handler)
-
-    def again(self) -> None:
-        """Put the handlers in place."""
-        for number in self._SIGNALS:
-            signal.signal(number, lambda *_: self._stopped.set())
-
-    def wait(self) -> None:
-        """Return once a signal came."""
-        self._stopped.wait()
-
-
-def _table(url: str, model: str) -> dict[str, Any]:
-    with urllib.request.urlopen(f"{url}/admin/v1/models/{model}/routing", timeout=5) as response:
-        table: dict[str, Any] = json.load(response)
-        return table

@@ -8,7 +8,14 @@ from typing import Any
 
 from compression.store import Manifest, ModelDocument
 from serve_app.openapi.example import Example
-from serve_app.openapi.operations import ERRORS, MAY_BE_MISSING, VERSION, Operation, operations
+from serve_app.openapi.operations import (
+    ERRORS,
+    MAY_BE_MISSING,
+    VARIANTS,
+    VERSION,
+    Operation,
+    operations,
+)
 from serve_app.openapi.schemas import TEXT, WHOLE, Schema, make_schemas, ref
 
 Json = dict[str, Any]
@@ -78,7 +85,9 @@ def _parameters(operation: Operation, variants: list[str]) -> list[Json]:
     pinned = VERSION in operation.path
     found: list[Json] = []
     if pinned:
-        found.append({"name": "version", "in": "path", "required": True, "schema": one})
+        # What may be loaded is not served yet.
+        schema = TEXT if operation.tag == VARIANTS else one
+        found.append({"name": "version", "in": "path", "required": True, "schema": schema})
     if operation.routed and not pinned:
         found.append(_header("x-slimserve-variant", "Pins: this variant answers.", one))
     if operation.routed:

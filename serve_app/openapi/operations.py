@@ -7,6 +7,7 @@ from typing import Literal
 
 PROTOCOL, EXTENSIONS = "Open Inference Protocol", "Extensions of the protocol"
 SCORES, SERVER, CONTROL = "Scores", "Server", "Routing"
+VARIANTS = "Variants"
 
 ERRORS = {
     400: "The request is not what is expected; the message names the field.",
@@ -14,9 +15,10 @@ ERRORS = {
     403: "Changes are switched off: the server has no admin token.",
     404: "No such variant.",
     408: "The body did not come in time.",
-    409: "Somebody else changed the table first.",
+    409: "Somebody else changed the table first, or the variant is needed, or must be deployed.",
     413: "The body is longer than the server takes.",
     415: "The body is compressed.",
+    422: "A gateway could not load what is published; nothing was changed.",
     429: "Too many rows wait for this variant: try again.",
     500: "The variant failed, and the champion too.",
     501: "A part of the protocol that is not offered.",
@@ -25,8 +27,10 @@ ERRORS = {
 
 _BODY = (408, 413)
 _ASKED = (400, 404, *_BODY, 415, 429, 500, 503)
-MAY_BE_MISSING = frozenset({"IndexRequest", "LoadRequest"})
+MAY_BE_MISSING = frozenset({"IndexRequest", "LoadRequest", "VariantOptions"})
 """Bodies that ask for nothing in particular where they are left out."""
+
+_CHANGES = (401, 403, 404, 409, 503)
 
 VERSION = "{version}"
 
@@ -35,7 +39,7 @@ VERSION = "{version}"
 class Operation:
     """One method of one path. Schemas are named as in `serve_app.openapi.schemas`."""
 
-    method: Literal["get", "post", "put"]
+    method: Literal["get", "post", "put", "delete"]
     path: str
     tag: str
     summary: str
@@ -55,6 +59,8 @@ def operations(model: str) -> tuple[Operation, ...]:
     repository = f"/v2/repository/models/{model}"
     v2, admin = f"/v2/models/{model}", f"/admin/v1/models/{model}/routing"
     pinned = f"{v2}/versions/{VERSION}"
+    variants = f"/admin/v1/models/{model}/variants"
+    variant = f"{variants}/{VERSION}"
     return (
         Operation(
             "post", f"/v1/models/{model}/score", SCORES, "Score rows with named fields",
@@ -97,11 +103,11 @@ def operations(model: str) -> tuple[Operation, ...]:
             "RepositoryIndex", "IndexRequest", (400, *_BODY, 503),
         ),
         Operation(
-            "post", f"{repository}/load", EXTENSIONS, "Whether what is published is served",
-            "", "LoadRequest", (400, *_BODY, 501, 503),
+            "post", f"{repository}/load", EXTENSIONS, "Serve all that is published, as it is",
+            "", "LoadRequest", (400, *_BODY, 422, 501, *_CHANGES),
         ),
         Operation(
-            "post", f"{repository}/unload", EXTENSIONS, "Refused: what is deployed stays loaded",
+            "post", f"{repository}/unload", EXTENSIONS, "Refused: the model stays loaded",
             "", "LoadRequest", (*_BODY, 501),
         ),
         Operation("get", "/v2", PROTOCOL, "The server and the extensions it offers", "Server"),
@@ -115,6 +121,21 @@ def operations(model: str) -> tuple[Operation, ...]:
         Operation(
             "put", admin, CONTROL, "Replace the routing table", "RoutingTable", "TableChange",
             (400, 401, 403, 409, *_BODY, 503), secured=True,
+        ),
+        Operation(
+            "get", variants, VARIANTS, "What is served, and what is published", "Variants"
+        ),
+        Operation(
+            "get", variant, VARIANTS, "Whether and how a variant is served", "Variant",
+            errors=(404,),
+        ),
+        Operation(
+            "post", variant, VARIANTS, "Serve a variant as it is published now", "VariantChange",
+            "VariantOptions", (400, *_BODY, 422, *_CHANGES), secured=True,
+        ),
+        Operation(
+            "delete", variant, VARIANTS, "Serve a variant no longer", "VariantChange",
+            errors=_CHANGES, secured=True,
         ),
         Operation("get", "/metrics", SERVER, "Metrics of all replicas", "text/plain"),
         Operation("get", "/openapi.json", SERVER, "This document", "application/json"),

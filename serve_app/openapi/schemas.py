@@ -84,7 +84,22 @@ def make_schemas(document: ModelDocument, variants: Sequence[str], max_rows: int
         **_infer_schemas(document),
         **_extension_schemas(document),
         **_table_schemas(),
+        **_variant_schemas(),
     }
+
+
+def _variant_schemas() -> Schema:
+    variant = _open({"name": TEXT, "state": TEXT}, {"ready": TRUTH, "placement": TEXT})
+    return {
+        "Variant": variant,
+        "Variants": _open({"version": WHOLE, "variants": array(ref("Variant"))}),
+        "VariantOptions": {
+            "type": "object", "description": "Keys of the variant's configuration to change.",
+        },
+        "VariantChange": _open(
+            {"name": TEXT, "version": {**WHOLE, "description": "Of the catalogue."}}
+        ),
+    }  # fmt: skip
 
 
 def _extension_schemas(document: ModelDocument) -> Schema:

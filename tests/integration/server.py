@@ -39,6 +39,7 @@ HEAVY_LIMITS = {"max_batch_rows": 2, "max_queued_rows": 256, "timeout_seconds": 
 
 INFER = f"/v2/models/{MODEL}/infer"
 ROUTING = f"/admin/v1/models/{MODEL}/routing"
+LOADED = f"/admin/v1/models/{MODEL}/variants"
 
 _T = TypeVar("_T")
 
@@ -82,6 +83,7 @@ class Server:
     token: str
     pid: int
     state_dir: Path
+    store: Path
 
     def request(
         self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
@@ -106,10 +108,26 @@ class Server:
         """The routing table in force."""
         return self.request("GET", ROUTING).json()
 
-    def put(self, body: Any, token: str | None = None) -> Response:
-        """PUT a change with the admin token."""
-        bearer = {"Authorization": f"Bearer {self.token if token is None else token}"}
-        return self.request("PUT", ROUTING, body, bearer)
+    def admin(self, method: str, path: str, body: Any = None, token: str = "") -> Response:
+        """Send a request with the admin token."""
+        return self.request(method, path, body, {"Authorization": f"Bearer {token or self.token}"})
+
+    def put(self, body: Any, token: str = "") -> Response:
+        """PUT a routing table with the admin token."""
+        return self.admin("PUT", ROUTING, body, token)
+
+    def load(self, variant: str, **options: Any) -> Response:
+        """Have a variant served as it is published."""
+        return self.admin("POST", f"{LOADED}/{variant}", options or None)
+
+    def unload(self, variant: str) -> Response:
+        """Have a variant served no longer."""
+        return self.admin("DELETE", f"{LOADED}/{variant}")
+
+    def versions(self) -> list[str]:
+        """The variants that one gateway, whichever answers, says it serves."""
+        found: list[str] = self.request("GET", f"/v2/models/{MODEL}").json()["versions"]
+        return found
 
     def route(self, weights: dict[str, float] | None = None, **more: Any) -> int:
         """Put a table in force, whatever was before; returns its version."""
@@ -228,7 +246,7 @@ def running(folder: Path, store: str) -> Iterator[Server]:
             assert time.monotonic() < deadline, f"not ready:\n{log.read_text()}"
             time.sleep(0.05)
         document = json.loads(ready.read_text())
-        yield Server(port, grpc_port, document["admin_token"], process.pid, state)
+        yield Server(port, grpc_port, document["admin_token"], process.pid, state, Path(store))
     finally:
         _stop(process, log)
 

@@ -4,11 +4,20 @@ import socket
 import subprocess
 from pathlib import Path
 
+import psutil
 import pytest
 
 from compression.store import Publisher
 from serve_app.launcher.ports import free_port
-from tests.integration.server import REPOSITORY, launcher
+from tests.integration.server import (
+    INFER,
+    LOADED,
+    REPOSITORY,
+    ROUTING,
+    Server,
+    eventually,
+    launcher,
+)
 from tests.support.store import CHAMPION, MODEL, build_store, make_onnx, publish
 
 
@@ -76,6 +85,27 @@ def test_a_mistake_in_the_config(tmp_path: Path) -> None:
     code, message = up(tmp_path / "store", "--config", str(path))
     assert code == 2
     assert "stoer: unknown key" in message
+
+
+def test_the_flags_are_in_force(server: Server) -> None:
+    """HAProxy stands in front, workers are not niced more than the launcher, nothing is missing."""
+    started = psutil.Process(server.pid)
+    names = [process.name() for process in started.children(recursive=True)]
+    assert names.count("haproxy") == 1
+    for process in server.replicas("Gateway"):
+        assert process.nice() == started.nice()
+    assert "warning" not in server.request("GET", "/").json()
+
+
+def test_it_says_where_everything_is(server: Server) -> None:
+    said = (server.state_dir.parent / "up.log").read_text()
+    for path in (INFER, ROUTING, LOADED, "/metrics"):
+        assert f"http://localhost:{server.port}{path}" in said
+    assert f"grpc://localhost:{server.grpc_port}" in said
+    assert f"curl -s -X POST http://localhost:{server.port}{INFER} -d @" in said
+    version = server.route({CHAMPION: 0.5, "close": 0.5})
+    log = server.state_dir.parent / "up.log"
+    eventually(lambda: f"routing table {version}: original 0.5, close 0.5" in log.read_text(), 20)
 
 
 @pytest.mark.timeout(120)

@@ -23,7 +23,7 @@ def test_without_variants_all_are_served_inline(store_uri: str) -> None:
     assert [variant.name for variant in plan.config.variants] == ALL
     assert {variant.placement for variant in plan.config.variants} == {"inline"}
     assert plan.table.weights == {CHAMPION: 1.0}
-    assert "poor" not in plan.served.weightable
+    assert "poor" not in plan.catalogue.weightable
 
 
 def test_a_torch_variant_gets_a_deployment(tmp_path: Path) -> None:
@@ -36,7 +36,7 @@ def test_a_torch_variant_gets_a_deployment(tmp_path: Path) -> None:
 def test_a_failed_gate_can_be_allowed(store_uri: str) -> None:
     variants = [{"name": CHAMPION}, {"name": "poor", "allow_failed_gate": True}]
     table = {"weights": {CHAMPION: 0.5, "poor": 0.5}}
-    assert "poor" in plan_of(store_uri, variants=variants, table=table).served.weightable
+    assert "poor" in plan_of(store_uri, variants=variants, table=table).catalogue.weightable
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from compression.store import Manifest
 from serve_app.batching import Computed
-from serve_app.config import AppConfig, LimitsConfig, ShadowConfig
-from serve_app.gateway.app import GatewayApp, Served
+from serve_app.catalogue import Catalogue, Entry, read_manifests
+from serve_app.config import AppConfig, LimitsConfig, ShadowConfig, VariantConfig
+from serve_app.gateway.app import GatewayApp
 from serve_app.gateway.control import Changed
 from serve_app.gateway.predict import Predictor
+from serve_app.gateway.served import Served
 from serve_app.gateway.shadow import Shadows
 from serve_app.metrics import Families, GatewayMetrics, render
 from serve_app.openapi.example import Example
@@ -31,6 +34,15 @@ def example() -> Example:
     """The tiny store's first sample."""
     samples = make_samples()
     return Example(samples.rows(0, 1), str(samples.routing_keys[0]))
+
+
+def catalogue_of(manifests: Mapping[str, Manifest], version: int = 1) -> Catalogue:
+    """These variants, configured by default."""
+    entries = [
+        Entry(config=VariantConfig(name=name), manifest=manifest)
+        for name, manifest in manifests.items()
+    ]
+    return Catalogue(version=version, entries=tuple(entries))
 
 
 class FakeBackend:
@@ -61,18 +73,40 @@ class FakeBackend:
     async def describe(self) -> dict[str, str]:
         return {"platform": "fake", "detail": "nothing"}
 
+    async def retire(self) -> None:
+        """Nothing is held."""
+
 
 class FakeControl:
     """Records changes and replies with `reply`."""
 
-    def __init__(self, metrics: GatewayMetrics) -> None:
+    def __init__(self, metrics: GatewayMetrics, store_uri: str) -> None:
         self.changes: list[tuple[dict[str, Any], int]] = []
         self.reply: Changed = {"outcome": "changed", "table": {"version": 2}}
+        self.asked: list[tuple[str, str, dict[str, Any]]] = []
+        self.store: dict[str, Manifest] | Exception | None = None
+        """What is published; None: what the store at `store_uri` has."""
         self._metrics = metrics
+        self._store_uri = store_uri
 
     async def change_table(self, draft: dict[str, Any], replaces: int) -> Changed:
         self.changes.append((draft, replaces))
         return self.reply
+
+    async def load_variant(self, name: str, options: Mapping[str, Any]) -> Changed:
+        self.asked.append(("load", name, dict(options)))
+        return self.reply
+
+    async def unload_variant(self, name: str) -> Changed:
+        self.asked.append(("unload", name, {}))
+        return self.reply
+
+    async def published(self) -> dict[str, Manifest]:
+        if isinstance(self.store, Exception):
+            raise self.store
+        if self.store is None:
+            return read_manifests(self._store_uri, MODEL)
+        return self.store
 
     async def gather_metrics(self) -> list[Families]:
         return [self._metrics.families()]
@@ -91,6 +125,7 @@ class Gateway:
         store: str = "nowhere",
         max_body_bytes: int = 4096,
         threshold: float = 0.5,
+        grpc_port: int | None = None,
     ) -> None:
         config = AppConfig(
             store=store,
@@ -100,10 +135,10 @@ class Gateway:
         )
         self.metrics = GatewayMetrics(MODEL, VARIANTS, "gateway-1")
         self.backends = {name: FakeBackend(0.4 + 0.2 * i) for i, name in enumerate(VARIANTS)}
-        self.predictor = Predictor(self.backends, CHAMPION, "score", self.metrics)
-        thresholds = dict.fromkeys(VARIANTS, threshold)
+        self.thresholds = thresholds = dict.fromkeys(VARIANTS, threshold)
+        self.predictor = Predictor(self.backends, thresholds, CHAMPION, "score", self.metrics)
         self.shadows = Shadows(self.backends, thresholds, "score", self.metrics, config.shadow)
-        self.control = FakeControl(self.metrics)
+        self.control = FakeControl(self.metrics, store)
         self.manifests = {
             name: make_manifest(
                 name, b"", [0.25], threshold=threshold,
@@ -111,10 +146,11 @@ class Gateway:
             )
             for name in VARIANTS
         }  # fmt: skip
-        served = Served(make_document(), self.manifests, frozenset({CHAMPION, "close"}))
+        self.served = Served(make_document())
+        self.served.change(catalogue_of(self.manifests))
         self.app = GatewayApp(
-            config, served, self.predictor, self.shadows, self.metrics, self.control, token,
-            example(),
+            config, self.served, self.predictor, self.shadows, self.metrics, self.control, token,
+            example(), grpc_port,
         )  # fmt: skip
 
     def route(self, weights: dict[str, float], version: int = 1, **more: Any) -> None:

@@ -354,3 +354,11 @@ async def test_metrics_are_text(gateway: Gateway) -> None:
     answer = await call(gateway.app, "GET", "/metrics")
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
     assert b'slimserve_table_version{model="fraud",replica="gateway-1"} 1.0' in answer.body
+
+
+async def test_the_index_says_where_grpc_is_spoken() -> None:
+    index = (
+        await call(Gateway(grpc_port=9000).app, "GET", "/", headers={"Host": "models:80"})
+    ).json()
+    assert index["grpc"] == "grpc://models:9000"
+    assert "grpc" not in (await call(Gateway().app, "GET", "/")).json()

@@ -10,10 +10,12 @@ import pytest
 from tritonclient.http import InferenceServerClient
 
 from compression.store import Publisher, TensorSpec
+from serve_app.catalogue import Catalogue, Entry
 from serve_app.config import AppConfig, VariantConfig
 from serve_app.errors import QueueFullError, VariantFailedError
 from serve_app.gateway.model_config import ModelConfigs
-from tests.serve_app.gateway.fakes import VARIANTS, Gateway
+from serve_app.gateway.served import Served
+from tests.serve_app.gateway.fakes import TOKEN, VARIANTS, Gateway
 from tests.serve_app.protocol.bodies import document, mixed
 from tests.support.asgi import Answer, call
 from tests.support.store import (
@@ -144,7 +146,10 @@ def test_configuration_says_where_a_variant_runs() -> None:
     )  # fmt: skip
     config = AppConfig(store="nowhere", model=MODEL, variants=(deployed,))
     text = TensorSpec(name="text", datatype="BYTES", shape=(1, 7))
-    configs = ModelConfigs(config, document(text), {"big": make_manifest("big", b"", [])})
+    served = Served(document(text))
+    entry = Entry(config=deployed, manifest=make_manifest("big", b"", []))
+    configs = ModelConfigs(config, served)
+    served.change(Catalogue(entries=(entry,)))
     described = configs.describe("big")
     assert described["instance_group"] == [{"name": "big", "kind": "KIND_GPU", "count": 3}]
     assert described["dynamic_batching"]["preferred_batch_size"] == [16]
@@ -165,8 +170,8 @@ def stored(tmp_path: Path) -> tuple[Gateway, Publisher]:
     return gateway, publisher
 
 
-async def post(gateway: Gateway, path: str, body: Any = b"") -> Answer:
-    return await call(gateway.app, "POST", f"{REPOSITORY}/{path}", body)
+async def post(gateway: Gateway, path: str, body: Any = b"", **headers: str) -> Answer:
+    return await call(gateway.app, "POST", f"{REPOSITORY}/{path}", body, headers)
 
 
 async def test_the_index_has_what_is_served_and_what_is_published(
@@ -189,7 +194,9 @@ async def test_the_index_has_what_is_served_and_what_is_published(
     assert (await post(gateway, "index", {"ready": "yes"})).status == 400
 
 
-async def test_load_says_yes_only_to_what_is_loaded(stored: tuple[Gateway, Publisher]) -> None:
+async def test_load_loads_what_is_not_served_as_it_is_published(
+    stored: tuple[Gateway, Publisher],
+) -> None:
     gateway, publisher = stored
     answer = await post(gateway, f"models/{MODEL}/load")
     assert (answer.status, answer.body) == (200, b"")
@@ -200,9 +207,15 @@ async def test_load_says_yes_only_to_what_is_loaded(stored: tuple[Gateway, Publi
     assert (await post(gateway, f"models/{MODEL}/load")).status == 503
     gateway.backends["close"].is_ready = True
     publish(publisher, "later", make_onnx())
-    answer = await post(gateway, f"models/{MODEL}/load")
-    assert answer.status == 501
-    assert "later is published but not what is served" in answer.json()["error"]
+    assert (await post(gateway, f"models/{MODEL}/load")).status == 401
+    assert gateway.control.asked == []
+    gateway.control.reply = {"outcome": "changed", "catalogue": {"version": 2}}
+    answer = await post(gateway, f"models/{MODEL}/load", Authorization=f"Bearer {TOKEN}")
+    assert (answer.status, answer.body) == (200, b"")
+    assert gateway.control.asked == [("load", "later", {})]
+    gateway.control.reply = {"outcome": "refused", "reason": "needs_redeploy", "message": "torch"}
+    answer = await post(gateway, f"models/{MODEL}/load", Authorization=f"Bearer {TOKEN}")
+    assert (answer.status, answer.json()) == (409, {"error": "torch"})
 
 
 async def test_unload_is_refused_with_what_to_do(gateway: Gateway) -> None:

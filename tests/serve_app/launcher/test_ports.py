@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -25,6 +27,26 @@ def test_a_taken_port_names_its_holder_and_the_remedy() -> None:
 
 def test_a_stale_haproxy_is_recognised(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        monkeypatch.setattr("serve_app.launcher.ports.holders", lambda _: [(42, "haproxy")])
-        with pytest.raises(PortTakenError, match=r"left over from a run that was killed.*kill 42"):
+        monkeypatch.setattr("serve_app.launcher.ports.holders", lambda _: [(1, "haproxy")])
+        with pytest.raises(PortTakenError, match=r"left over from a run that was killed.*kill 1'"):
             check_port(server.getsockname()[1])
+
+
+def test_a_haproxy_that_is_in_use_is_not_called_stale(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its parent is alive and one of Ray's workers; here a process that calls itself so."""
+    code = (
+        "import subprocess, sys; open('/proc/self/comm', 'w').write('ray::Proxy');"
+        "child = subprocess.Popen(['sleep', '30']);"
+        "print(child.pid, flush=True); sys.stdin.read(); child.kill()"
+    )
+    worker = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert worker.stdout is not None
+    pid = int(worker.stdout.readline())
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setattr("serve_app.launcher.ports.holders", lambda _: [(pid, "haproxy")])
+        with pytest.raises(PortTakenError, match="of an application that is running") as raised:
+            check_port(server.getsockname()[1])
+    worker.communicate("")
+    assert "kill" not in str(raised.value)
