@@ -33,14 +33,18 @@ from compression.training.scoring import Floats, Report
 from compression.training.second_teacher import boosting_logits
 from compression.workloads.base import Rows, Workload
 
+NEAR_SHARE = 1 / 3
+"""The best that `compression/study/fraud-distillation.yaml` found, over three seeds."""
+
 
 class DistillOptions(TrainOptions):
     """The student's training, and how much it listens to the teacher."""
 
     temperature: float = Field(default=2.0, gt=0)
     soft_weight: float = Field(default=0.9, ge=0, le=1)
-    near_share: float = Field(default=0.0, ge=0, lt=1)
-    """Share of an epoch's negatives drawn from those that the teacher scores highest."""
+    near_share: float | None = Field(default=None, ge=0, lt=1)
+    """Share of an epoch's negatives drawn from those that the teacher scores highest; None: a
+    third where negatives are drawn anew each epoch and have one score a row, elsewhere none."""
     near_quantile: float = Field(default=0.95, gt=0, lt=1)
     """Negatives above this quantile of the teacher's scores count as near."""
     recent_rows: int = Field(default=0, ge=0)
@@ -100,14 +104,17 @@ class Distill:
         head, labels = workload.head, workload.labels[pool]
         known = labelled(options, workload, pool)
         rare = np.where(known, head.rare(labels), head.seems_rare(teacher))
+        share = options.near_share
+        if share is None:
+            share = NEAR_SHARE if _can_be_near(teacher, rare) else 0.0
         return TrainingRows(
             pooled(workload.gather(pool)),
             head.targets(labels),
             rare,
             teacher,
             known=None if known.all() else known,
-            near=_near(teacher, rare, options) if options.near_share else None,
-            near_share=options.near_share,
+            near=_near(teacher, rare, options) if share else None,
+            near_share=share,
         )
 
 
@@ -133,11 +140,15 @@ def _recent(options: DistillOptions, workload: Workload) -> Rows:
     return there[len(there) - options.recent_rows :]
 
 
+def _can_be_near(teacher: Floats, rare: npt.NDArray[np.bool_]) -> bool:
+    return teacher.ndim == 1 and not rare.all()
+
+
 def _near(
     teacher: Floats, rare: npt.NDArray[np.bool_], options: DistillOptions
 ) -> npt.NDArray[np.bool_]:
     """bool[n]: the rows that are not rare and that the teacher scores highest."""
-    if teacher.ndim != 1 or rare.all():
+    if not _can_be_near(teacher, rare):
         raise TechniqueError(
             "near_share needs rows that are drawn anew each epoch, as negatives are, and one "
             "score a row to rank them by: leave it out for this workload's head"

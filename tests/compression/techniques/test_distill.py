@@ -10,6 +10,7 @@ import torch
 from torch.nn.utils import parameters_to_vector
 
 from compression.errors import TechniqueError
+from compression.heads import Regression
 from compression.models.scorer import Scorer
 from compression.techniques.candidate import Candidate, parameter_count
 from compression.techniques.context import Context
@@ -170,3 +171,19 @@ def test_other_ways_to_be_taught_change_the_student_and_leave_it_whole(
     assert torch.equal(vectors[1], vectors[2])
     assert not torch.equal(vectors[0], vectors[1])
     assert shared_context.float_graph(taught[0].module)
+
+
+def test_near_rows_are_the_default_where_there_can_be_any(shared_context: Context) -> None:
+    options, workload = DistillOptions.model_validate(TRAINING), shared_context.workload
+    pool = training_pool(workload, options.pool_negatives, shared_context.seed)
+    teacher, _ = shared_context.teacher_outputs(pool, Reports())
+    rows = Distill().rows(options, workload, pool, teacher)
+    assert rows.near is not None
+    assert rows.near_share == pytest.approx(1 / 3)
+    numbers = copy.copy(workload)
+    numbers.head, numbers.labels = Regression(threshold=0.5), workload.labels.astype(np.float32)
+    without = Distill().rows(options, numbers, pool, teacher)
+    assert (without.near, without.near_share) == (None, 0.0)
+    asked = options.model_copy(update={"near_share": 0.2})
+    with pytest.raises(TechniqueError, match="leave it out"):
+        Distill().rows(asked, numbers, pool, teacher)
