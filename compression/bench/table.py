@@ -1,16 +1,13 @@
-"""The bench's tables: cells made once, printed with rich and written as Markdown."""
+"""The bench's tables."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-
-from rich.console import Console
-from rich.table import Table
 
 from compression.bench.config import ROWS_FOR_LATENCY, ROWS_FOR_RATE
 from compression.bench.results import Met, Results, VariantResult
 from compression.store import Estimate
+from compression.tables import Cells
 
 FIGURES = {
     "times_smaller": "× smaller",
@@ -21,33 +18,6 @@ FIGURES = {
     "distinct_scores_ratio": "of its distinct scores",
 }
 SHARES = frozenset({"ap_ratio", "distinct_scores_ratio"})
-
-
-@dataclass(frozen=True)
-class Cells:
-    """A table of text, before it is known where it goes."""
-
-    title: str
-    headings: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-    def markdown(self) -> str:
-        """A pipe table; the first column names the row."""
-        lines = [self.headings, ("---", *("---:" for _ in self.headings[1:])), *self.rows]
-        return "\n".join(f"| {' | '.join(_escaped(cell) for cell in line)} |" for line in lines)
-
-    def print(self, console: Console) -> None:
-        """To a terminal."""
-        table = Table(title=self.title)
-        for number, heading in enumerate(self.headings):
-            table.add_column(heading, justify="right" if number else "left", no_wrap=not number)
-        for row in self.rows:
-            table.add_row(*row)
-        console.print(table)
-
-
-def _escaped(cell: str) -> str:
-    return cell.replace("|", "\\|")
 
 
 def variants_table(results: Results) -> Cells:

@@ -26,9 +26,12 @@ class Published:
 
     def run(self, arguments: Namespace) -> int:
         """Some minutes for each fold."""
-        from compression.published.comparison import print_table, run_published
+        from rich.console import Console
+
+        from compression.published.comparison import results_table, run_published
         from compression.workloads.fraud.simulator import SimulatorConfig
 
         simulator = SimulatorConfig(seed=arguments.seed, scenarios="published")
-        print_table(run_published(arguments.seed, simulator, arguments.out))
+        results = run_published(arguments.seed, simulator, arguments.out)
+        results_table(results).print(Console())
         return 0

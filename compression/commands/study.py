@@ -31,10 +31,13 @@ class StudyCommand:
 
     def run(self, arguments: Namespace) -> int:
         """Minutes for each arm and seed."""
+        from rich.console import Console
+
         from compression.study.config import load_study
-        from compression.study.results import print_table
+        from compression.study.results import results_table
         from compression.study.run import run_study
 
         study = load_study(arguments.study)
-        print_table(run_study(study, str(arguments.study), arguments.work, arguments.out))
+        results = run_study(study, str(arguments.study), arguments.work, arguments.out)
+        results_table(results).print(Console())
         return 0

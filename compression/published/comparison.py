@@ -8,8 +8,6 @@ from typing import Literal
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.table import Table
 
 from compression.console import Stages
 from compression.files import write_whole
@@ -18,6 +16,7 @@ from compression.published.figures import Figures, judged
 from compression.published.folds import FOLDS, open_fold
 from compression.published.models import MODELS
 from compression.store.manifest import Document, Machine
+from compression.tables import Cells
 from compression.workloads.fraud.simulator import SimulatorConfig
 
 RESULTS, TABLE = "results.json", "published.md"
@@ -91,36 +90,19 @@ def run_published(seed: int, simulator: SimulatorConfig, out: Path) -> Published
     )
     out.mkdir(parents=True, exist_ok=True)
     write_whole(out / RESULTS, results.model_dump_json(indent=2).encode() + b"\n")
-    write_whole(out / TABLE, markdown(results).encode())
+    write_whole(out / TABLE, f"{results_table(results).markdown()}\n".encode())
     return results
 
 
-def table_rows(results: PublishedResults) -> list[tuple[str, ...]]:
-    """Cells of the table, in the order of HEADINGS: mean ± standard deviation over folds."""
-    rows = []
-    for model in results.models:
-        cells = [model.description]
-        for metric in ("auc", "average_precision", "card_precision_100"):
-            published = (
-                "–" if model.published is None else f"{getattr(model.published, metric):.3f}"
-            )
-            cells += [f"{model.mean(metric):.3f} ± {model.deviation(metric):.3f}", published]
-        rows.append(tuple(cells))
-    return rows
+def results_table(results: PublishedResults) -> Cells:
+    """One row a model: mean ± standard deviation over folds, beside what was published."""
+    title = f"{FOLDS} test weeks of the published design: mean ± deviation over weeks"
+    return Cells(title, HEADINGS, tuple(map(_row, results.models)), whole_names=False)
 
 
-def markdown(results: PublishedResults) -> str:
-    """The table in Markdown."""
-    lines = ["| " + " | ".join(HEADINGS) + " |", "|" + "---|" * len(HEADINGS)]
-    lines += ["| " + " | ".join(cells) + " |" for cells in table_rows(results)]
-    return "\n".join(lines) + "\n"
-
-
-def print_table(results: PublishedResults) -> None:
-    """The table on stdout."""
-    table = Table(title=f"{FOLDS} test weeks of the published design: mean ± deviation over weeks")
-    for heading in HEADINGS:
-        table.add_column(heading, justify="left" if heading == HEADINGS[0] else "right")
-    for cells in table_rows(results):
-        table.add_row(*cells)
-    Console().print(table)
+def _row(model: ModelFigures) -> tuple[str, ...]:
+    cells = [model.description]
+    for metric in Figures.model_fields:
+        cells.append(f"{model.mean(metric):.3f} ± {model.deviation(metric):.3f}")
+        cells.append(f"{getattr(model.published, metric):.3f}")
+    return tuple(cells)

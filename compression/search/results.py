@@ -8,7 +8,6 @@ from typing import Any
 
 import yaml
 
-from compression.bench.table import Cells
 from compression.recipe import Recipe
 from compression.search.attempts import chain_configs
 from compression.search.config import Limits
@@ -16,6 +15,7 @@ from compression.search.examined import Examined, excesses
 from compression.search.space import EXPORTED
 from compression.store import Estimate, Gate, Machine, Manifest
 from compression.store.manifest import Document
+from compression.tables import Cells
 from compression.workloads import find_workload
 from compression.workloads.userfile import is_user_class
 

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
 from compression.store.manifest import Document, Machine
 from compression.study.config import Study, run_name
+from compression.tables import Cells
 
 
 class ArmResult(Document):
@@ -77,9 +76,9 @@ def arm_results(
 HEADINGS = ("training", "AP kept, each seed", "mean", "gain", "against", "rows seen", "seconds")
 
 
-def table_rows(results: StudyResults) -> list[tuple[str, ...]]:
-    """Cells of the table, in the order of HEADINGS."""
-    return [
+def results_table(results: StudyResults) -> Cells:
+    """One row an arm."""
+    rows = tuple(
         (
             arm.description or arm.name,
             ", ".join(f"{ratio:.3f}" for ratio in arm.ratios),
@@ -91,21 +90,6 @@ def table_rows(results: StudyResults) -> list[tuple[str, ...]]:
             f"{arm.training_seconds:.0f}",
         )
         for arm in results.arms
-    ]  # fmt: skip
-
-
-def markdown(results: StudyResults) -> str:
-    """The table in Markdown."""
-    lines = ["| " + " | ".join(HEADINGS) + " |", "|" + "---|" * len(HEADINGS)]
-    lines += ["| " + " | ".join(cells) + " |" for cells in table_rows(results)]
-    return "\n".join(lines) + "\n"
-
-
-def print_table(results: StudyResults) -> None:
-    """The table on stdout."""
-    table = Table(title=f"{len(results.seeds)} seeds, {results.rows:,} validation rows")
-    for heading in HEADINGS:
-        table.add_column(heading, justify="left" if heading == HEADINGS[0] else "right")
-    for cells in table_rows(results):
-        table.add_row(*cells)
-    Console().print(table)
+    )  # fmt: skip
+    title = f"{len(results.seeds)} seeds, {results.rows:,} validation rows"
+    return Cells(title, HEADINGS, rows, whole_names=False)

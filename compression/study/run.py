@@ -13,7 +13,7 @@ from compression.files import write_whole
 from compression.machine import this_machine
 from compression.recipe import ORIGINAL
 from compression.study.config import Study
-from compression.study.results import StudyResults, arm_results, markdown
+from compression.study.results import StudyResults, arm_results, results_table
 from compression.techniques.context import Context
 from compression.training.scoring import outputs_of
 from compression.workloads import find_workload
@@ -60,5 +60,5 @@ def run_study(study: Study, source: str, work: Path, out: Path) -> StudyResults:
     )
     out.mkdir(parents=True, exist_ok=True)
     write_whole(out / RESULTS, results.model_dump_json(indent=2).encode() + b"\n")
-    write_whole(out / TABLE, markdown(results).encode())
+    write_whole(out / TABLE, f"{results_table(results).markdown()}\n".encode())
     return results

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from functools import partial
 
 from serve_app.errors import MalformedRequestError
@@ -18,13 +17,13 @@ from serve_app.gateway.http import (
     check_encoding,
     respond,
 )
+from serve_app.gateway.http_exchange import HttpExchange, answered_by
 from serve_app.gateway.inference import Exchange, Inference, Parameters
 from serve_app.gateway.predict import Answer
 from serve_app.gateway.served import Served
 from serve_app.protocol.binary import HEADER, parse_json_bytes
 from serve_app.protocol.codec import Codec, Decoded
 from serve_app.routing.table import RoutingTable
-from serve_app.terms import ANYBODY, read_terms
 
 _Encoded = tuple[bytes, int | None]
 """The body, and how many of its bytes are JSON; None: all of them."""
@@ -53,30 +52,21 @@ class InferDoor:
         await self._inference.answer(_InferExchange(self, pin, scope, receive, send))
 
 
-class _InferExchange(Exchange[_Encoded]):
+class _InferExchange(HttpExchange, Exchange[_Encoded]):
     """One request to infer over HTTP."""
 
-    __slots__ = ("_door", "_receive", "_scope", "_send", "_started", "pin", "terms")
+    __slots__ = ("_door",)
 
     def __init__(
         self, door: InferDoor, pin: str | None, scope: Scope, receive: Receive, send: Send
     ) -> None:
+        super().__init__(pin, scope, receive, send)
         self._door = door
-        self._scope = scope
-        self._receive = receive
-        self._send = send
-        self.pin = pin
-        self.terms = ANYBODY
-        self._started = time.perf_counter()
 
     async def read(self) -> Decoded:
         """See `Exchange.read`."""
         scope = self._scope
-        headers = dict(scope["headers"])
-        if self.pin is None and (named := headers.get(b"x-slimserve-variant")) is not None:
-            self.pin = named.decode("latin-1")
-        named = headers.get(b"x-slimserve-routing-key")
-        key = None if named is None else named.decode("latin-1")
+        headers, key = self._read_headers()
         named = headers.get(HEADER)
         json_bytes = None if named is None else parse_json_bytes(named)
         body = await self._door.bodies.read(scope, self._receive)
@@ -85,8 +75,7 @@ class _InferExchange(Exchange[_Encoded]):
         except MalformedRequestError:
             check_encoding(scope)
             raise
-        timeout = decoded.timeout_seconds
-        self.terms = read_terms(headers, scope.get("client"), timeout, self._started)
+        self._set_terms(headers, decoded.timeout_seconds)
         return decoded
 
     def encode(self, decoded: Decoded, answer: Answer, parameters: Parameters) -> _Encoded:
@@ -103,8 +92,7 @@ class _InferExchange(Exchange[_Encoded]):
         body, json_bytes = encoded
         headers: list[Header] = [
             JSON if json_bytes is None else OCTETS,
-            (b"x-slimserve-variant", answer.variant.encode()),
-            (b"x-slimserve-table-version", b"%d" % table.version),
+            *answered_by(answer, table),
         ]
         if json_bytes is not None:
             headers.append((HEADER, b"%d" % json_bytes))

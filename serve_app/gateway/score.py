@@ -6,7 +6,6 @@ POST …/infer.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable, Container
 
 from compression.store import ModelDocument
@@ -20,13 +19,13 @@ from serve_app.gateway.http import (
     check_encoding,
     respond,
 )
+from serve_app.gateway.http_exchange import HttpExchange, answered_by
 from serve_app.gateway.inference import Exchange, Inference, Parameters
 from serve_app.gateway.predict import Answer
 from serve_app.protocol.codec import Decoded
 from serve_app.protocol.rows import RowsReader
 from serve_app.protocol.scores import ScoresWriter
 from serve_app.routing.table import RoutingTable
-from serve_app.terms import ANYBODY, read_terms
 
 
 def score_path(model: str) -> str:
@@ -61,26 +60,17 @@ class ScoreDoor:
         await self._inference.answer(_ScoreExchange(self, scope, receive, send))
 
 
-class _ScoreExchange(Exchange[bytes]):
+class _ScoreExchange(HttpExchange, Exchange[bytes]):
     """One request to score over HTTP."""
 
     def __init__(self, door: ScoreDoor, scope: Scope, receive: Receive, send: Send) -> None:
+        super().__init__(None, scope, receive, send)
         self._door = door
-        self._scope = scope
-        self._receive = receive
-        self._send = send
-        self.pin: str | None = None
-        self.terms = ANYBODY
-        self._started = time.perf_counter()
 
     async def read(self) -> Decoded:
         """See `Exchange.read`. What the body says goes before what the headers say."""
-        headers = dict(self._scope["headers"])
-        named = headers.get(b"x-slimserve-variant")
-        self.pin = None if named is None else named.decode("latin-1")
-        named = headers.get(b"x-slimserve-routing-key")
-        key = None if named is None else named.decode("latin-1")
-        self.terms = read_terms(headers, self._scope.get("client"), None, self._started)
+        headers, key = self._read_headers()
+        self._set_terms(headers, None)
         body = await self._door.read_body(self._scope, self._receive)
         try:
             asked = self._door.reader.read(body, key)
@@ -98,6 +88,4 @@ class _ScoreExchange(Exchange[bytes]):
 
     async def send(self, encoded: bytes, answer: Answer, table: RoutingTable) -> None:
         """See `Exchange.send`."""
-        variant = (b"x-slimserve-variant", answer.variant.encode())
-        version = (b"x-slimserve-table-version", b"%d" % table.version)
-        await respond(self._send, 200, encoded, (JSON, variant, version))
+        await respond(self._send, 200, encoded, (JSON, *answered_by(answer, table)))

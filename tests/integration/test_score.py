@@ -3,7 +3,6 @@ from __future__ import annotations
 import html
 import json
 import re
-import shutil
 import subprocess
 from typing import Any
 
@@ -78,7 +77,6 @@ def test_the_documents_are_of_what_is_served(server: Server) -> None:
     assert row["decision"] is told["decision"]
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
 def test_the_line_in_the_page_works_when_pasted(server: Server) -> None:
     page = server.request("GET", "/docs").body.decode()
     (line,) = re.findall(r'<pre class="line">(curl .*)</pre>', page)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from compression.study.config import Study
-from compression.study.results import StudyResults, arm_results, markdown
+from compression.study.results import StudyResults, arm_results, results_table
 from compression.study.run import run_study
 from tests.compression.techniques.conftest import TRAINING
 
@@ -43,7 +43,7 @@ def test_a_study_trains_compares_and_resumes(
     assert near.rows_seen == alone.rows_seen, "on equal terms"
     written = StudyResults.model_validate(json.loads((tmp_path / "out/results.json").read_text()))
     assert written == results
-    assert (tmp_path / "out/study.md").read_text() == markdown(results)
+    assert (tmp_path / "out/study.md").read_text() == f"{results_table(results).markdown()}\n"
     capsys.readouterr()
     again = run_study(study, "study.yaml", tmp_path / "work", tmp_path / "out")
     assert again.arms == results.arms
