@@ -11,12 +11,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from sklearn.ensemble import HistGradientBoostingClassifier
 
 from compression.errors import RecipeError
 from compression.graphs.foreign import flattened
 from compression.heads import Binary
 from compression.workloads.base import Workload
+from compression.workloads.boosting import classifier
 
 NEGATIVES_PER_POSITIVE = 10
 OPSET = {"": 17, "ai.onnx.ml": 3}
@@ -43,10 +43,7 @@ def fit_boosting(workload: Workload, seed: int, iterations: int = 150) -> Any:
     rows = np.sort(np.concatenate((positives, drawn)))
     target = workload.labels[rows].astype(np.int64)
     weights = np.where(target == 1, 1.0, len(negatives) / wanted)
-    # No early stopping: it would hold rows out at random, across customers and days.
-    model = HistGradientBoostingClassifier(
-        max_iter=iterations, early_stopping=False, random_state=seed
-    )
+    model = classifier(seed, iterations)
     return model.fit(flattened(workload.gather(rows)), target, sample_weight=weights)
 
 

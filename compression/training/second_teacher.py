@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.ensemble import HistGradientBoostingClassifier
 
 from compression.errors import TechniqueError
 from compression.graphs.foreign import flattened
 from compression.heads import Binary
 from compression.training.scoring import Floats, Rows
 from compression.workloads.base import Workload
+from compression.workloads.boosting import classifier
 
-ITERATIONS = 150
 _SURE = 1e-6
 """Probabilities are kept that far from 0 and 1, so that logits are finite."""
 
@@ -57,9 +56,7 @@ def boosting_logits(
         wanted = min(len(negatives), int(negatives_per_positive * len(positives)))
         drawn = generator.choice(negatives, wanted, replace=False)
         chosen = np.concatenate((positives, drawn))
-        model = HistGradientBoostingClassifier(
-            max_iter=ITERATIONS, early_stopping=False, random_state=seed
-        ).fit(inputs[chosen], labels[chosen])
+        model = classifier(seed).fit(inputs[chosen], labels[chosen])
         shares = np.clip(model.predict_proba(inputs[speaks])[:, 1], _SURE, 1 - _SURE)
         logits[speaks] = np.log(shares / (1 - shares))
     return logits

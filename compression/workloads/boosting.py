@@ -64,13 +64,13 @@ class Boosting:
 
 
 def _fit_binary(_: Head, inputs: Floats, labels: Array, seed: int) -> Predict:
-    model = _classifier(seed).fit(inputs, labels)
+    model = classifier(seed).fit(inputs, labels)
     return lambda rows: np.asarray(model.predict_proba(rows)[:, 1])
 
 
 def _fit_classes(head: Head, inputs: Floats, labels: Array, seed: int) -> Predict:
     """A class without a training row keeps the probability 0."""
-    model = _classifier(seed).fit(inputs, labels)
+    model = classifier(seed).fit(inputs, labels)
     present = np.asarray(model.classes_)
     classes = cast(MultiClass, head).classes
 
@@ -100,10 +100,10 @@ def _fit_components(_: Head, inputs: Floats, labels: Array, seed: int) -> Predic
     return predict
 
 
-def _classifier(seed: int) -> HistGradientBoostingClassifier:
-    # No early stopping: it would hold rows out at random, across groups and days.
+def classifier(seed: int, iterations: int = ITERATIONS) -> HistGradientBoostingClassifier:
+    """Untrained; without early stopping, which would hold rows out across groups and days."""
     return HistGradientBoostingClassifier(
-        max_iter=ITERATIONS, early_stopping=False, random_state=seed
+        max_iter=iterations, early_stopping=False, random_state=seed
     )
 
 
