@@ -6,6 +6,7 @@ import logging
 
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
+from serve_app.asgi import Handler, Receive, Scope, Send
 from serve_app.config import AppConfig
 from serve_app.errors import (
     MethodNotAllowedError,
@@ -19,17 +20,7 @@ from serve_app.gateway.bodies import Bodies
 from serve_app.gateway.control import Control, check_token, explain_change
 from serve_app.gateway.discovery import Discovery
 from serve_app.gateway.documentation import Documentation
-from serve_app.gateway.http import (
-    DisconnectedError,
-    Handler,
-    Receive,
-    Scope,
-    Send,
-    header,
-    respond,
-    respond_error,
-    respond_json,
-)
+from serve_app.gateway.http import DisconnectedError, header, respond, respond_error, respond_json
 from serve_app.gateway.infer import InferDoor
 from serve_app.gateway.inference import Inference
 from serve_app.gateway.model_config import ModelConfigs

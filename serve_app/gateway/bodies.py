@@ -11,8 +11,9 @@ from __future__ import annotations
 import asyncio
 import time
 
+from serve_app.asgi import Receive, Scope
 from serve_app.errors import BodyTimeoutError
-from serve_app.gateway.http import Receive, Scope, read_body
+from serve_app.gateway.http import read_body
 
 _LOOKS = 4
 """How often within the time limit it is looked for bodies that are late."""

@@ -10,8 +10,9 @@ from functools import partial
 from typing import Any
 
 from compression.store import Manifest, ModelDocument, TensorSpec
+from serve_app.asgi import Handler, Receive, Scope, Send
 from serve_app.errors import BackendUnavailableError, NotReadyError
-from serve_app.gateway.http import Handler, Receive, Scope, Send, header, respond, respond_json
+from serve_app.gateway.http import header, respond, respond_json
 from serve_app.gateway.predict import Predictor
 from serve_app.launcher.flags import explain_missing
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from compression.store import Manifest, ModelDocument
-from serve_app.gateway.http import Handler, Receive, Scope, Send, header, respond, respond_json
+from serve_app.asgi import Handler, Receive, Scope, Send
+from serve_app.gateway.http import header, respond, respond_json
 from serve_app.openapi.document import make_document
 from serve_app.openapi.example import Example
 from serve_app.openapi.page import make_page

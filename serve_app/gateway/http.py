@@ -6,9 +6,9 @@ and its variants are known when the gateway starts, so a request is routed by on
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import Any
+from collections.abc import Iterable
 
+from serve_app.asgi import Header, Message, Receive, Scope, Send
 from serve_app.errors import (
     BodyTimeoutError,
     BodyTooLargeError,
@@ -23,13 +23,6 @@ from serve_app.errors import (
     UnauthenticatedError,
 )
 from serve_app.protocol.messages import ErrorResponse, encode
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Header = tuple[bytes, bytes]
-Handler = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 JSON: Header = (b"content-type", b"application/json")
 OCTETS: Header = (b"content-type", b"application/octet-stream")

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from serve_app.gateway.http import Header, Receive, Scope, Send
+from serve_app.asgi import Header, Receive, Scope, Send
 from serve_app.gateway.predict import Answer
 from serve_app.routing.table import RoutingTable
 from serve_app.terms import ANYBODY, read_terms

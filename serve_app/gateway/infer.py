@@ -4,19 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 
+from serve_app.asgi import Handler, Header, Receive, Scope, Send
 from serve_app.errors import MalformedRequestError
 from serve_app.gateway.bodies import Bodies
-from serve_app.gateway.http import (
-    JSON,
-    OCTETS,
-    Handler,
-    Header,
-    Receive,
-    Scope,
-    Send,
-    check_encoding,
-    respond,
-)
+from serve_app.gateway.http import JSON, OCTETS, check_encoding, respond
 from serve_app.gateway.http_exchange import HttpExchange, answered_by
 from serve_app.gateway.inference import Exchange, Inference, Parameters
 from serve_app.gateway.predict import Answer

@@ -7,9 +7,10 @@ from functools import partial
 from typing import Any
 
 from compression.store import TensorSpec
+from serve_app.asgi import Handler, Receive, Scope, Send
 from serve_app.config import AppConfig, VariantConfig
 from serve_app.gateway.discovery import PLATFORMS
-from serve_app.gateway.http import Handler, Receive, Scope, Send, respond_json
+from serve_app.gateway.http import respond_json
 from serve_app.gateway.served import Served
 
 _BACKENDS = {"onnxruntime": "onnxruntime", "torch": "pytorch"}

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from compression.store import StoreError
+from serve_app.asgi import Handler, Receive, Scope, Send
 from serve_app.errors import (
     BackendUnavailableError,
     MalformedRequestError,
@@ -20,7 +21,7 @@ from serve_app.errors import (
     UnsupportedError,
 )
 from serve_app.gateway.bodies import Bodies
-from serve_app.gateway.http import Handler, Receive, Scope, Send, respond, respond_json
+from serve_app.gateway.http import respond, respond_json
 from serve_app.gateway.predict import Predictor
 from serve_app.gateway.variants import VariantAdmin
 

@@ -9,16 +9,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Container
 
 from compression.store import ModelDocument
+from serve_app.asgi import Handler, Receive, Scope, Send
 from serve_app.errors import MalformedRequestError
-from serve_app.gateway.http import (
-    JSON,
-    Handler,
-    Receive,
-    Scope,
-    Send,
-    check_encoding,
-    respond,
-)
+from serve_app.gateway.http import JSON, check_encoding, respond
 from serve_app.gateway.http_exchange import HttpExchange, answered_by
 from serve_app.gateway.inference import Exchange, Inference, Parameters
 from serve_app.gateway.predict import Answer

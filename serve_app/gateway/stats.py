@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
+from serve_app.asgi import Handler, Receive, Scope, Send
 from serve_app.gateway.control import Control
-from serve_app.gateway.http import Handler, Receive, Scope, Send, respond_json
+from serve_app.gateway.http import respond_json
 from serve_app.statistics import VariantStatistics, total
 
 _NANOSECONDS = 1e9

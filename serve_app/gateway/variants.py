@@ -17,9 +17,10 @@ from typing import Any
 import msgspec
 
 from compression.store import Manifest, StoreError
+from serve_app.asgi import Handler, Receive, Scope, Send
 from serve_app.errors import InvalidOptionsError, NotPublishedError
 from serve_app.gateway.control import Control, explain_change
-from serve_app.gateway.http import Handler, Receive, Scope, Send, respond_json
+from serve_app.gateway.http import respond_json
 from serve_app.gateway.predict import Predictor
 from serve_app.gateway.served import Served
 

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from compression.store import ModelStore
+from serve_app.asgi import Handler, Message
 from serve_app.config import AppConfig
 from serve_app.errors import StartFailedError
-from serve_app.gateway.http import Handler, Message
 from serve_app.profiling.sampler import Sampler
 from serve_app.profiling.stages import ORDER
 from serve_app.profiling.standalone import build

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from serve_app.gateway.http import Handler, Message
+from serve_app.asgi import Handler, Message
 
 
 @dataclass(frozen=True)

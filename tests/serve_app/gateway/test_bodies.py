@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
+from serve_app.asgi import Message
 from serve_app.errors import BodyTimeoutError, BodyTooLargeError
 from serve_app.gateway.bodies import Bodies
-from serve_app.gateway.http import DisconnectedError, Message
+from serve_app.gateway.http import DisconnectedError
 
 SCOPE: dict[str, Any] = {"headers": []}
 
