@@ -23,6 +23,9 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument(
         "--grpc-port", type=int, help="gRPC port, 0: no gRPC (default: the config's, or none)"
     )
+    up.add_argument(
+        "--data-port", type=int, help="the gateways' own HTTP port, 0: none (default: the config's)"
+    )
     up.add_argument("--ready-file", type=Path, help="JSON file to write once requests are answered")
     up.add_argument("--state-dir", help="where routing tables are kept (default: the config's)")
     up.add_argument(
@@ -75,6 +78,7 @@ def _up(arguments: argparse.Namespace) -> None:
         model=arguments.model,
         port=arguments.port,
         grpc_port=arguments.grpc_port,
+        data_port=arguments.data_port,
         ready_file=arguments.ready_file,
         state_dir=arguments.state_dir,
         dashboard=arguments.dashboard,

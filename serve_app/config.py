@@ -97,6 +97,20 @@ class VariantConfig(_Config):
         return self.max_ongoing_requests or self.max_queued_rows + self.max_batch_rows
 
 
+class DataPortConfig(_Config):
+    """A port of the gateways' own: the same application, without a proxy in front."""
+
+    port: Annotated[int, Field(ge=1, le=65535)] = 8080
+    """Gateways on one machine share it."""
+    host: Annotated[str, Field(min_length=1)] = "0.0.0.0"
+    max_connections: PositiveInt = 4096
+    """Of a gateway. Beyond it clients wait until another's connection is closed or idle."""
+    keep_alive_seconds: PositiveFloat = 75.0
+    rest_seconds: NonNegativeFloat = 0.5
+    """A client that got 429 and asks again at once is not read for at most so long; 0: it is. For
+    a proxy in front, that sends requests of many clients over one connection, it should be 0."""
+
+
 class GatewayConfig(_Config):
     """The replicas that speak HTTP."""
 
@@ -104,7 +118,9 @@ class GatewayConfig(_Config):
     num_cpus: NonNegativeFloat = 0.5
     max_ongoing_requests: PositiveInt = 512
     """Requests of a replica at once, whatever they wait for; beyond it callers get 429, from
-    HAProxy where `python -m serve_app up` started it. 512 of 2,000 a second wait 0.26 s."""
+    HAProxy where `python -m serve_app up` started it. 512 of 2,000 a second wait 0.26 s. The data
+    port has its own limit."""
+    data_port: DataPortConfig | None = None
 
 
 class LimitsConfig(_Config):

@@ -13,6 +13,7 @@ SlimserveError                     HTTP  reason (metric label)
 │   ├── BodyTimeoutError           408   body_timeout
 │   ├── BodyTooLargeError          413   body_too_large
 │   ├── EncodedBodyError           415   encoded_body
+│   ├── HeadTooLargeError          431   head_too_large
 │   └── UnsupportedError           501   unsupported
 ├── ControlError
 │   ├── InvalidTableError          400   invalid_table
@@ -127,6 +128,13 @@ class EncodedBodyError(RequestError):
 
     status = 415
     reason = "encoded_body"
+
+
+class HeadTooLargeError(RequestError):
+    """The headers are longer than the data port reads."""
+
+    status = 431
+    reason = "head_too_large"
 
 
 class UnsupportedError(RequestError):

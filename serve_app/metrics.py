@@ -35,8 +35,8 @@ PHASES = ("decode", "queue", "infer", "encode")
 REJECTIONS = (
     "malformed", "invalid_input", "too_many_rows", "unknown_model", "unknown_variant",
     "unknown_path", "wrong_method", "body_too_large", "body_timeout", "encoded_body",
-    "unsupported", "invalid_timeout", "queue_full", "deadline", "failed", "not_finite",
-    "unavailable", "not_ready",
+    "head_too_large", "unsupported", "invalid_timeout", "queue_full", "deadline", "failed",
+    "not_finite", "unavailable", "not_ready",
 )  # fmt: skip
 FALLBACKS = ("failed", "unavailable", "not_finite")
 SHADOW_DROPS = ("queue_full", "shed", "failed", "unavailable")
@@ -81,6 +81,27 @@ class BatchMetrics:
         """A batch of `rows` rows was computed in `seconds`."""
         self._observe(rows)
         self._execute(rows, seconds)
+
+
+class DataPortMetrics:
+    """Observes the data port."""
+
+    def __init__(self, connections: Gauge, rests: Counter, rejections: dict[str, Counter]) -> None:
+        self._connections = connections
+        self._rests = rests
+        self._rejections = rejections
+
+    def connections(self, count: int) -> None:
+        """So many clients are connected."""
+        self._connections.set(count)
+
+    def rested(self) -> None:
+        """A client that got 429 has to rest."""
+        self._rests.inc()
+
+    def refused(self, reason: str) -> None:
+        """What a client sent was not passed on to the application."""
+        self._rejections[reason].inc()
 
 
 class Metrics:
@@ -160,6 +181,15 @@ class GatewayMetrics(Metrics):
         self.in_flight = self._gauge(
             "in_flight", "Requests being answered by the gateway", ("model",)
         ).labels(self._model)
+        self.data_port = DataPortMetrics(
+            self._gauge(
+                "data_port_connections", "Clients connected to the data port", ("model",)
+            ).labels(self._model),
+            self._counter(
+                "data_port_rests_total", "Clients that got 429 and had to rest", ("model",)
+            ).labels(self._model),
+            self.rejections,
+        )
         self.table_version = self._gauge(
             "table_version", "Version of the routing table in force", ("model",)
         ).labels(self._model)

@@ -18,7 +18,7 @@ from serve_app.errors import (
 )
 from serve_app.gateway.bodies import Bodies
 from serve_app.gateway.control import Control, check_token, explain_change
-from serve_app.gateway.discovery import Discovery
+from serve_app.gateway.discovery import NO_PORTS, Discovery, Ports
 from serve_app.gateway.documentation import Documentation
 from serve_app.gateway.http import DisconnectedError, header, respond, respond_error, respond_json
 from serve_app.gateway.infer import InferDoor
@@ -52,9 +52,8 @@ class GatewayApp:
         control: Control,
         admin_token: str | None,
         example: Example,
-        grpc_port: int | None = None,
+        ports: Ports = NO_PORTS,
     ) -> None:
-        """`grpc_port` is where clients speak gRPC; None: nowhere."""
         self._config = config
         self._served = served
         self._predictor = predictor
@@ -71,7 +70,7 @@ class GatewayApp:
         )
         self._parts = (
             InferDoor(served, limits.max_rows, self._bodies, inference),
-            Discovery(document, manifests, predictor, grpc_port),
+            Discovery(document, manifests, predictor, ports),
             ModelConfigs(config, served),
             Stats(document.name, manifests, control),
             Repository(document.name, predictor, self.variants, self._check_token, self._bodies),

@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from compression.store import Manifest, ModelDocument, TensorSpec
 from serve_app.asgi import Handler, Receive, Scope, Send
@@ -22,6 +22,16 @@ EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository", "
 PLATFORMS = {"onnxruntime": "onnxruntime_onnx", "torch": "pytorch_export"}
 
 
+class Ports(NamedTuple):
+    """Where the application is reached besides; None: nowhere."""
+
+    grpc: int | None = None
+    data: int | None = None
+
+
+NO_PORTS = Ports()
+
+
 class Discovery:
     """The GET routes of the protocol and `GET /`."""
 
@@ -30,12 +40,12 @@ class Discovery:
         document: ModelDocument,
         manifests: Mapping[str, Manifest],
         predictor: Predictor,
-        grpc_port: int | None = None,
+        ports: Ports = NO_PORTS,
     ) -> None:
         self._document = document
         self._manifests = manifests
         self._predictor = predictor
-        self._grpc_port = grpc_port
+        self._ports = ports
         self._version = importlib.metadata.version("slimserve")
 
     def routes(self) -> dict[str, dict[str, Handler]]:
@@ -57,7 +67,9 @@ class Discovery:
     async def _index(self, scope: Scope, receive: Receive, send: Send) -> None:
         model = self._document.name
         slow = explain_missing(os.environ)
-        grpc = {} if self._grpc_port is None else {"grpc": _address(scope, self._grpc_port)}
+        grpc, data = self._ports
+        ports = {} if data is None else {"direct": _address(scope, "http", data)}
+        ports |= {} if grpc is None else {"grpc": _address(scope, "grpc", grpc)}
         await respond_json(
             send,
             {
@@ -72,7 +84,7 @@ class Discovery:
                 "catalogue": f"/admin/v1/models/{model}/variants",
                 "metrics": "/metrics",
                 "protocol": "/v2",
-                **grpc,
+                **ports,
                 **({} if slow is None else {"warning": slow}),
             },
         )
@@ -136,10 +148,10 @@ class Discovery:
         }
 
 
-def _address(scope: Scope, port: int) -> str:
-    """gRPC's, on the host that the client asked."""
+def _address(scope: Scope, scheme: str, port: int) -> str:
+    """On the host that the client asked."""
     host = (header(scope, b"host") or b"localhost").decode("latin-1")
-    return f"grpc://{re.sub(':[0-9]*$', '', host)}:{port}"
+    return f"{scheme}://{re.sub(':[0-9]*$', '', host)}:{port}"
 
 
 def _tensor(spec: TensorSpec) -> dict[str, Any]:

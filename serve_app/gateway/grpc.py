@@ -72,6 +72,7 @@ CODES: Mapping[int, StatusCode] = {
     409: StatusCode.ABORTED,
     # Not RESOURCE_EXHAUSTED, which clients take for "later": it will be as long then.
     413: StatusCode.INVALID_ARGUMENT,
+    431: grpc.StatusCode.RESOURCE_EXHAUSTED,
     415: StatusCode.INVALID_ARGUMENT,
     422: StatusCode.FAILED_PRECONDITION,
     429: StatusCode.RESOURCE_EXHAUSTED,

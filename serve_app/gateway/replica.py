@@ -20,11 +20,14 @@ from compression.store import Manifest, ModelDocument, ModelStore
 from serve_app.backends.base import Backend
 from serve_app.backends.deployment import DeploymentBackend
 from serve_app.catalogue import Catalogue, Entry, read_manifests
-from serve_app.config import AppConfig
+from serve_app.config import AppConfig, DataPortConfig, LimitsConfig
 from serve_app.controller import GATEWAY
+from serve_app.dataport.limits import Limits
+from serve_app.dataport.listener import DataPort
 from serve_app.errors import InvalidTableError, NotConfirmedError, UnloadableError
 from serve_app.gateway.app import GatewayApp
 from serve_app.gateway.control import Changed
+from serve_app.gateway.discovery import Ports
 from serve_app.gateway.grpc import GrpcDoor, GrpcMethods
 from serve_app.gateway.inference import Inference
 from serve_app.gateway.lineup import Deployed, Lineup
@@ -43,6 +46,8 @@ _log = logging.getLogger("serve_app")
 _RETRY_SECONDS = 0.5
 _REFUSED_SECONDS = 5.0
 _GATHER_SECONDS = 2.0
+_GRACE_SECONDS = 3.0
+"""For the data port to drain: what Ray Serve's own draining leaves of the time to stop, 5 s."""
 _UNREACHABLE = (TimeoutError, RayError, RayServeException)
 
 
@@ -145,9 +150,11 @@ class Gateway(GrpcMethods):
         control = RayControl(controller, models, self._metrics, config)
         token = os.environ.get(config.admin_token_env)
         example = await asyncio.to_thread(Example.read, store, config.model)
+        data_port = config.gateway.data_port
+        ports = Ports(await _grpc_port(), None if data_port is None else data_port.port)
         self._app = GatewayApp(
             config, self._served, self._predictor, shadows, self._metrics, control, token, example,
-            await _grpc_port(),
+            ports,
         )  # fmt: skip
         inference = Inference(self._predictor, shadows, self._metrics)
         self._door = GrpcDoor(
@@ -157,6 +164,17 @@ class Gateway(GrpcMethods):
         await self._begin()
         shadows.start()
         self._follower = asyncio.get_running_loop().create_task(self._follow())
+        # Last: who can connect is answered.
+        self._data_port: DataPort | None = None
+        if data_port is not None:
+            limits = _port_limits(data_port, config.limits)
+            self._data_port = DataPort(self._app, limits, self._metrics.data_port)
+            self._data_port.open(data_port.host, data_port.port)
+
+    async def __del__(self) -> None:
+        """Ray Serve awaits it when the replica has drained on its side."""
+        if self._data_port is not None:
+            await self._data_port.close(_GRACE_SECONDS)
 
     def __serve_build_asgi_app__(self) -> GatewayApp:
         return self._app
@@ -253,6 +271,16 @@ async def _grpc_port() -> int | None:
         _log.warning("GET / will not tell where gRPC is spoken: %s", error)
         return None
     return options.port if options.grpc_servicer_functions else None
+
+
+def _port_limits(port: DataPortConfig, limits: LimitsConfig) -> Limits:
+    return Limits(
+        max_body_bytes=limits.max_body_bytes,
+        body_timeout_seconds=limits.body_timeout_seconds,
+        max_connections=port.max_connections,
+        keep_alive_seconds=port.keep_alive_seconds,
+        rest_seconds=port.rest_seconds,
+    )
 
 
 def _reached(models: Mapping[str, DeploymentHandle[Any]]) -> Deployed:

@@ -83,8 +83,16 @@ def print_report(
     made = "made for this run" if new_token else f"from {config.admin_token_env}"
     console.print(f"token     {token} ({made})" if new_token else f"token     {made}")
     console.print("HAProxy listens on all interfaces: close the port to others if need be.")
+    if "direct" in index:
+        console.print(
+            "direct: the gateways' own port, the same without HAProxy; a small model has several "
+            "times the throughput."
+        )
     console.print("\nTry it:", style="bold")
-    console.out(f"curl -s -X POST {url}/v2/models/{model}/infer -d @{request}", highlight=False)
+    console.out(
+        f"curl -s -X POST {index.get('direct', url)}/v2/models/{model}/infer -d @{request}",
+        highlight=False,
+    )
     console.print("\nCtrl-C stops it.")
 
 

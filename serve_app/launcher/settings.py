@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from serve_app.config import AppConfig, parse_config
+from serve_app.config import AppConfig, DataPortConfig, parse_config
 from serve_app.errors import ConfigError
 
 DEFAULT_CONFIG = Path("deploy/serve.yaml")
@@ -37,11 +37,12 @@ def read_settings(
     port: int | None,
     state: str | None,
     grpc_port: int | None = None,
+    data_port: int | None = None,
 ) -> Settings:
     """Settings of a Serve config; arguments that are not None win over it.
 
     gRPC is spoken where the config has `grpc_options` with servicer functions, or a port is given;
-    a given port of 0 switches it off.
+    a given port of 0 switches it off. So it is with the data port and `gateway.data_port`.
 
     Raises:
         ConfigError: the file is missing, is not a Serve config of one application, or its args
@@ -55,11 +56,22 @@ def read_settings(
     args |= {"state_dir": state} if state is not None else {}
     options = document.get("http_options") or {}
     return Settings(
-        config=parse_config(args),
+        config=_with_data_port(parse_config(args), data_port),
         application=str(application.get("name", APPLICATION)),
         port=port if port is not None else int(options.get("port", DEFAULT_PORT)),
         grpc_port=_grpc_port(document) if grpc_port is None else grpc_port or None,
     )
+
+
+def _with_data_port(config: AppConfig, port: int | None) -> AppConfig:
+    if port is None:
+        return config
+    if port == 0:
+        settings = None
+    else:
+        settings = (config.gateway.data_port or DataPortConfig()).model_copy(update={"port": port})
+    gateway = config.gateway.model_copy(update={"data_port": settings})
+    return config.model_copy(update={"gateway": gateway})
 
 
 def _grpc_port(document: dict[str, Any]) -> int | None:

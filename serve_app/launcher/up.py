@@ -29,6 +29,7 @@ class Options:
     model: str | None = None
     port: int | None = None
     grpc_port: int | None = None
+    data_port: int | None = None
     ready_file: Path | None = None
     state_dir: str | None = None
     dashboard: bool = False
@@ -45,7 +46,7 @@ def up(options: Options) -> None:
     console = Console() if sys.stdout.isatty() else Console(width=120)
     settings = read_settings(
         options.config, options.store, options.model, options.port, options.state_dir,
-        options.grpc_port,
+        options.grpc_port, options.data_port,
     )  # fmt: skip
     set_flags({})
     # Only now: importing the application imports Ray, which reads the flags.
@@ -57,6 +58,8 @@ def up(options: Options) -> None:
     check_port(settings.port)
     if settings.grpc_port is not None:
         check_port(settings.grpc_port, option="--grpc-port")
+    if gateway.data_port is not None:
+        check_port(gateway.data_port.port, option="--data-port")
     token, new_token = _token(settings)
     with (
         StopSignal() as stopped,
@@ -70,6 +73,7 @@ def up(options: Options) -> None:
         ):  # fmt: skip
             url = f"http://localhost:{settings.port}"
             grpc = None if settings.grpc_port is None else f"localhost:{settings.grpc_port}"
+            direct = f"http://localhost:{gateway.data_port.port}" if gateway.data_port else None
             gateways = Gateways(url, plan.config.model)
             request = report.write_request(plan.config, plan.document)
             report.print_report(
@@ -80,8 +84,8 @@ def up(options: Options) -> None:
             if options.ready_file is not None:
                 report.write_ready_file(
                     options.ready_file,
-                    {"url": url, "grpc": grpc, "model": plan.config.model, "pid": os.getpid(),
-                     "request": str(request), "admin_token": token},
+                    {"url": url, "direct": direct, "grpc": grpc, "model": plan.config.model,
+                     "pid": os.getpid(), "request": str(request), "admin_token": token},
                 )  # fmt: skip
             stream(console, gateways, partial(replicas, settings.application), stopped.came)
         console.print("Stopping …")

@@ -1,0 +1,257 @@
+"""One client's connection: requests are read whole and answered one after the other.
+
+Why not uvicorn, whose parser is the same: it hands a body on in pieces as they come, makes timers
+and events for each request, and can neither let a refused client rest nor stop accepting.
+`make profile` measures both around the same application.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from serve_app.asgi import Handler, Header, Message
+from serve_app.dataport.answers import CONTINUE, Heads
+from serve_app.dataport.incoming import Incoming, Request
+from serve_app.dataport.limits import Limits
+from serve_app.errors import BodyTimeoutError, RequestError
+
+_log = logging.getLogger("serve_app")
+
+_SHED = 429
+_LINGER_SECONDS = 2.0
+"""How long a client that was refused may go on sending: a reset would take its answer away."""
+
+_IDLE_SECONDS = 1.0
+"""How long a connection may be idle when others wait for one."""
+
+
+class House(Protocol):
+    """What a connection shares with the others of its port."""
+
+    application: Handler
+    limits: Limits
+    heads: Heads
+    draining: bool
+    crowded: bool
+    """Whether others wait for a connection."""
+
+    def joined(self, connection: Connection) -> None:
+        """A client is there."""
+        ...
+
+    def left(self, connection: Connection) -> None:
+        """It is gone."""
+        ...
+
+    def rests(self, connection: Connection) -> bool:
+        """Whether a client that was just told to come back later has to; it is woken then."""
+        ...
+
+    def refused(self, error: RequestError) -> None:
+        """What a client sent is not passed on."""
+        ...
+
+
+class Connection(asyncio.Protocol):
+    """Between `House` and one client. Belongs to the house's event loop."""
+
+    __slots__ = (
+        "_answering", "_body", "_headers", "_house", "_incoming", "_leaving", "_loop", "_paused",
+        "_refusal", "_resting", "_since", "_status", "_task", "_transport", "_unwritable",
+    )  # fmt: skip
+
+    _incoming: Incoming
+    _transport: Any
+
+    def __init__(self, house: House, loop: asyncio.AbstractEventLoop) -> None:
+        self._house = house
+        self._loop = loop
+        self._answering: Request | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._refusal: RequestError | None = None
+        self._since = time.monotonic()
+        """Since when nothing was asked, the client does not read, or it is seen off."""
+        self._paused = self._resting = self._unwritable = self._leaving = False
+        self._body: bytes | None = None
+        self._status = 0
+        self._headers: Sequence[Header] = ()
+
+    # The event loop's side.
+
+    def connection_made(self, transport: Any) -> None:
+        """See asyncio.Protocol."""
+        self._transport = transport
+        peer = transport.get_extra_info("peername")
+        self._incoming = Incoming(self._house.limits, peer[:2] if peer else None)
+        self._house.joined(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client is gone: what it asked is computed for nobody."""
+        self._leaving = True
+        self._house.left(self)
+        if self._answering is not None and self._task is not None:
+            self._task.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio.Protocol."""
+        if self._leaving or self._refusal is not None:
+            return
+        incoming = self._incoming
+        try:
+            incoming.feed(data)
+        except RequestError as error:
+            self._refusal = error
+        else:
+            if incoming.expects and self._answering is None and not incoming.requests:
+                incoming.expects = False
+                self._transport.write(CONTINUE)
+        self._next()
+        if incoming.requests and not self._paused:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def eof_received(self) -> None:
+        """The client sends no more, and is taken to be gone: the transport closes."""
+
+    def pause_writing(self) -> None:
+        """The client does not read its answers."""
+        self._unwritable = True
+        self._since = time.monotonic()
+
+    def resume_writing(self) -> None:
+        """It does again."""
+        self._unwritable = False
+        self._since = time.monotonic()
+        self._next()
+
+    # The application's side.
+
+    async def _receive(self) -> Message:
+        body, self._body = self._body, None
+        if body is None:
+            # Until the client goes, which ends the task.
+            await self._loop.create_future()
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def _send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._status, self._headers = message["status"], message["headers"]
+            return
+        if message.get("more_body"):
+            raise RuntimeError("the data port sends whole answers")
+        request = self._answering
+        if request is None or self._leaving:
+            return
+        house, scope = self._house, request.scope
+        keep = request.keep and not house.draining
+        head = house.heads.head(
+            self._status, self._headers, close=not keep, old=scope["http_version"] == "1.0"
+        )
+        body: bytes = message["body"] if scope["method"] != "HEAD" else b""
+        self._transport.write(head + body)
+        self._answering = self._task = None
+        if not keep:
+            self._leave()
+            return
+        self._since = time.monotonic()
+        if self._status == _SHED and house.rests(self):
+            self._resting = True
+            if not self._paused:
+                self._paused = True
+                self._transport.pause_reading()
+            return
+        if self._paused or self._incoming.requests or self._refusal is not None:
+            self._next()
+
+    async def _answer(self, request: Request) -> None:
+        try:
+            await self._house.application(request.scope, self._receive, self._send)
+        except Exception:  # noqa: BLE001 - the process boundary: the log gets the trace
+            _log.exception("%s failed", request.scope["path"])
+        if self._answering is request:
+            # It found that there is nobody to answer, or failed.
+            self._leave()
+
+    # What is next.
+
+    def _next(self) -> None:
+        """Go on, if nothing is in the way."""
+        if self._answering is not None or self._resting or self._unwritable or self._leaving:
+            return
+        requests = self._incoming.requests
+        if requests:
+            request = requests.popleft()
+            self._answering, self._body = request, request.body
+            self._task = self._loop.create_task(self._answer(request))
+        elif self._refusal is not None:
+            self._refuse(self._refusal)
+        elif self._paused:
+            self._paused = False
+            self._transport.resume_reading()
+
+    def _leave(self) -> None:
+        """Close once everything is written."""
+        self._leaving = True
+        self._since = time.monotonic()
+        self._transport.close()
+
+    def _refuse(self, error: RequestError) -> None:
+        """The last answer. What still comes is read and thrown away for a moment."""
+        self._house.refused(error)
+        self._leaving = True
+        self._since = time.monotonic()
+        self._transport.write(self._house.heads.refusal(error))
+        self._transport.write_eof()
+        if self._paused:
+            self._paused = False
+            self._transport.resume_reading()
+
+    # The house's side.
+
+    def wake(self) -> None:
+        """It has rested."""
+        self._resting = False
+        self._since = time.monotonic()
+        self._next()
+
+    def drain(self) -> None:
+        """Go, unless there is something to answer: that answer is the last."""
+        if self._leaving:
+            return
+        if self._resting:
+            self.wake()
+        incoming = self._incoming
+        waited_for = self._answering or incoming.requests or incoming.partial_since or self._refusal
+        if not waited_for:
+            self._leave()
+
+    def abort(self) -> None:
+        """Go now."""
+        self._leaving = True
+        self._transport.abort()
+
+    def look(self, now: float) -> None:
+        """See off who takes too long."""
+        limits, since = self._house.limits, self._since
+        if self._leaving:
+            if now - since > _LINGER_SECONDS:
+                self.abort()
+        elif self._unwritable:
+            if now - since > limits.body_timeout_seconds:
+                self.abort()
+        elif self._answering is not None or self._resting:
+            return
+        elif (begun := self._incoming.partial_since) is not None:
+            if now - begun > limits.body_timeout_seconds:
+                self._refuse(
+                    BodyTimeoutError(
+                        f"body: expected within {limits.body_timeout_seconds:g} s, "
+                        "given only a part of it"
+                    )
+                )
+        elif now - since > (_IDLE_SECONDS if self._house.crowded else limits.keep_alive_seconds):
+            self._leave()

@@ -1,0 +1,21 @@
+"""How much a client of the data port may ask, and how slowly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Of one gateway's port."""
+
+    max_body_bytes: int
+    body_timeout_seconds: float
+    """From a request's first byte to its last, and for reading an answer."""
+    max_connections: int
+    """Beyond it clients wait in the system's queue, where they cost nothing."""
+    keep_alive_seconds: float
+    """How long a connection may be idle; a second, when others wait for one."""
+    rest_seconds: float
+    """How long a refused client is not read, at most; 0: not at all."""
+    max_head_bytes: int = 64 << 10

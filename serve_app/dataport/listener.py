@@ -1,0 +1,202 @@
+"""The port: who may connect, who is connected, and how it closes without losing a request."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import socket
+import time
+from typing import Protocol
+
+from serve_app.asgi import Handler
+from serve_app.dataport.answers import Heads
+from serve_app.dataport.connection import Connection
+from serve_app.dataport.limits import Limits
+from serve_app.dataport.resting import Resting
+from serve_app.errors import PortTakenError, RequestError
+
+_log = logging.getLogger("serve_app")
+
+_BACKLOG = 1024
+_ACCEPTED_AT_ONCE = 64
+_RETRY_SECONDS = 0.25
+_LOOK_SECONDS = 0.5
+_FAREWELL_SECONDS = 1.0
+_DRAIN_PAUSE_SECONDS = 0.02
+_SHORT_OF_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+class Watch(Protocol):
+    """Told what happens at the port."""
+
+    def connections(self, count: int) -> None:
+        """So many are connected now."""
+        ...
+
+    def rested(self) -> None:
+        """A refused client has to rest."""
+        ...
+
+    def refused(self, reason: str) -> None:
+        """What a client sent is not passed on to the application."""
+        ...
+
+
+class DataPort:
+    """Serves an ASGI application that answers whole. Belongs to one event loop.
+
+    Gateways of one machine share a port by SO_REUSEPORT: the system spreads connections over them.
+    At `max_connections` it stops accepting: who comes then waits in the system's queue and costs
+    nothing, and connections that are idle make room.
+    """
+
+    def __init__(self, application: Handler, limits: Limits, watch: Watch) -> None:
+        self.application = application
+        self.limits = limits
+        self.heads = Heads()
+        self.draining = False
+        self.crowded = False
+        self._watch = watch
+        self._resting = Resting(limits.rest_seconds)
+        self._connections: set[Connection] = set()
+        self._opening: set[asyncio.Task[object]] = set()
+        self._socket: socket.socket | None = None
+        self._accepting = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop
+
+    def open(self, host: str, port: int) -> int:
+        """Listen; gives the port, which the system chooses for 0. To be called on the loop.
+
+        Raises:
+            PortTakenError: it is not free.
+        """
+        self._loop = asyncio.get_running_loop()
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            listener.bind((host, port))
+            listener.listen(_BACKLOG)
+        except OSError as error:
+            listener.close()
+            raise PortTakenError(
+                f"the data port {host}:{port} cannot be opened ({error.strerror}): "
+                "choose another as gateway.data_port.port"
+            ) from error
+        listener.setblocking(False)
+        self._socket = listener
+        self._accept_from_now()
+        self._timer = self._loop.call_later(_LOOK_SECONDS, self._look)
+        opened: int = listener.getsockname()[1]
+        return opened
+
+    async def close(self, grace_seconds: float) -> None:
+        """Accept nobody any more, answer what was asked, for at most so long, and go.
+
+        Clients learn it with their next answer. Closing their idle connections at once would cut
+        off requests that are on their way; so that waits a second, or half of the time.
+        """
+        if self._socket is None:
+            return
+        self.draining = True
+        while self._accept():  # the system has told them that they are connected
+            pass
+        self._stop_accepting()
+        self._socket.close()
+        self._socket = None
+        self._resting.close()
+        now = self._loop.time()
+        end, idle_until = now + grace_seconds, now + min(_FAREWELL_SECONDS, grace_seconds / 2)
+        while (self._connections or self._opening) and self._loop.time() < end:
+            if self._loop.time() >= idle_until:
+                for connection in tuple(self._connections):
+                    connection.drain()
+            await asyncio.sleep(_DRAIN_PAUSE_SECONDS)
+        if self._timer is not None:
+            self._timer.cancel()
+        for connection in tuple(self._connections):
+            connection.abort()
+
+    # What connections ask of their house.
+
+    def joined(self, connection: Connection) -> None:
+        """See `House`."""
+        self._connections.add(connection)
+        self._watch.connections(len(self._connections))
+
+    def left(self, connection: Connection) -> None:
+        """See `House`."""
+        self._connections.discard(connection)
+        self._watch.connections(len(self._connections))
+        if not self._accepting and self._socket is not None and not self._full():
+            self.crowded = False
+            self._accept_from_now()
+
+    def rests(self, connection: Connection) -> bool:
+        """See `House`."""
+        if self.draining or not self._resting.add(connection):
+            return False
+        self._watch.rested()
+        return True
+
+    def refused(self, error: RequestError) -> None:
+        """See `House`."""
+        self._watch.refused(error.reason)
+
+    # Accepting.
+
+    def _full(self) -> bool:
+        return len(self._connections) + len(self._opening) >= self.limits.max_connections
+
+    def _accept_from_now(self) -> None:
+        if self._socket is not None and not self._accepting:
+            self._accepting = True
+            self._loop.add_reader(self._socket.fileno(), self._accept)
+
+    def _stop_accepting(self) -> None:
+        if self._socket is not None and self._accepting:
+            self._accepting = False
+            self._loop.remove_reader(self._socket.fileno())
+
+    def _accept(self) -> bool:
+        """Accept some; whether there may be more."""
+        assert self._socket is not None
+        for _ in range(_ACCEPTED_AT_ONCE):
+            if self._full():
+                self.crowded = True
+                self._stop_accepting()
+                return False
+            try:
+                client, _ = self._socket.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return False
+            except OSError as error:
+                if error.errno not in _SHORT_OF_FILES:
+                    raise
+                _log.error("no more connections: %s", error.strerror)
+                self._stop_accepting()
+                self._loop.call_later(_RETRY_SECONDS, self._accept_from_now)
+                return False
+            client.setblocking(False)
+            opening = self._loop.create_task(self._take(client))
+            self._opening.add(opening)
+            opening.add_done_callback(self._opening.discard)
+        return True
+
+    async def _take(self, client: socket.socket) -> None:
+        try:
+            await self._loop.connect_accepted_socket(self._connection, client)
+        except OSError as error:
+            client.close()
+            _log.info("a client went before it was there: %s", error)
+
+    def _connection(self) -> Connection:
+        return Connection(self, self._loop)
+
+    def _look(self) -> None:
+        self._timer = self._loop.call_later(_LOOK_SECONDS, self._look)
+        now = time.monotonic()
+        for connection in tuple(self._connections):
+            connection.look(now)
