@@ -72,10 +72,10 @@ CODES: Mapping[int, StatusCode] = {
     409: StatusCode.ABORTED,
     # Not RESOURCE_EXHAUSTED, which clients take for "later": it will be as long then.
     413: StatusCode.INVALID_ARGUMENT,
-    431: grpc.StatusCode.RESOURCE_EXHAUSTED,
     415: StatusCode.INVALID_ARGUMENT,
     422: StatusCode.FAILED_PRECONDITION,
     429: StatusCode.RESOURCE_EXHAUSTED,
+    431: StatusCode.INVALID_ARGUMENT,
     499: StatusCode.CANCELLED,
     500: StatusCode.INTERNAL,
     501: StatusCode.UNIMPLEMENTED,
