@@ -26,6 +26,7 @@ from serve_app.controller import CONTROLLER, GATEWAY, Controller
 from serve_app.errors import ConfigError, InvalidTableError, UnloadableError
 from serve_app.gateway.replica import Gateway
 from serve_app.routing.table import TableDraft, check_variants
+from serve_app.sizes import MOST_QUEUED_ROWS
 
 _LOGGING = LoggingConfig(enable_access_log=False, log_level="INFO")
 
@@ -143,7 +144,7 @@ def _model_deployment(variant: VariantConfig) -> serve.Deployment:
         options = {"autoscaling_config": _autoscaling(variant.autoscaling)}
     if variant.max_ongoing_requests is not None:
         # Calls that no replica takes wait in the gateway, and that queue needs a bound too.
-        options["max_queued_requests"] = variant.max_queued_rows
+        options["max_queued_requests"] = variant.max_queued_rows or MOST_QUEUED_ROWS
     return _deployment(
         ModelServer,
         variant.name,

@@ -28,6 +28,9 @@ from serve_app.terms import ANYBODY, Terms
 _ALLOWANCE = 1.25
 """Of the time a batch is expected to take: who would be ready just in time would often be late."""
 
+_HOLD_SECONDS = 1e-3
+"""How long batches may hold the loop one after the other."""
+
 Run = Callable[[Mapping[str, npt.NDArray[Any]]], Arrays]
 
 
@@ -164,12 +167,15 @@ class Batcher:
                 self._queue.withdraw(piece)
 
     async def _work(self) -> None:
+        """Batch after batch. Those on the loop make way for it now and then, not after each: in a
+        turn of a busy loop more requests come than one small batch holds."""
+        make_way = time.perf_counter() + _HOLD_SECONDS
         try:
             while self._queue.rows:
                 await self._compute(self._take())
-                if self._queue.rows:
-                    # Batches on the loop, one after the other, would hold it up all together.
+                if self._queue.rows and time.perf_counter() > make_way:
                     await asyncio.sleep(0)
+                    make_way = time.perf_counter() + _HOLD_SECONDS
         finally:
             self._computing = []
             self._worker = None
@@ -297,17 +303,3 @@ def _resolve(waiting: Waiting, computed: Computed) -> None:
 def _reject(waiting: Waiting, error: Exception) -> None:
     if not waiting.future.done():
         waiting.future.set_exception(error)
-
-
-DIRECT_SECONDS = 200e-6
-"""Longest inference that may hold up the event loop, seconds: a few times the way to a thread."""
-
-
-def direct_rows_for(seconds_per_call: float, seconds_per_row: float) -> int:
-    """How many rows a batch may have to be computed on the event loop.
-
-    A model of 50 µs plus 10 µs a row: 1 + (200 - 50) / 10 = 16 rows.
-    """
-    if seconds_per_call > DIRECT_SECONDS:
-        return 0
-    return 1 + int((DIRECT_SECONDS - seconds_per_call) / max(seconds_per_row, 1e-6))

@@ -21,6 +21,7 @@ from pydantic import (
 from compression.store.manifest import Name
 from serve_app.errors import ConfigError
 from serve_app.routing.table import TableDraft
+from serve_app.sizes import MOST_BATCH_ROWS, MOST_QUEUED_ROWS
 
 Placement = Literal["inline", "deployment"]
 
@@ -65,9 +66,11 @@ class VariantConfig(_Config):
     max_ongoing_requests: PositiveInt | None = None
     """Calls that a replica of a `deployment` takes at a time. By default as many as may wait and be
     computed; if it is less, a gateway lets `max_queued_rows` more calls wait."""
-    max_batch_rows: PositiveInt = 64
-    max_queued_rows: PositiveInt = 256
-    """Rows that may wait for the inference that is running; beyond it callers get 429."""
+    max_batch_rows: PositiveInt | None = None
+    """By default 64, or as many as take a millisecond, at most 1,024: see `sizes.py`."""
+    max_queued_rows: PositiveInt | None = None
+    """Rows that may wait for the inference that is running; beyond it callers get 429. By default
+    256, or as many as take a quarter of `timeout_seconds`, at most 4,096."""
     timeout_seconds: PositiveFloat = 2.0
     """How long a request may take, callers may shorten it; longer than a full queue takes: 256 rows
     of 5 ms are 1.3 s. A `deployment` that says nothing for that long counts as unavailable."""
@@ -94,7 +97,9 @@ class VariantConfig(_Config):
     @property
     def most_ongoing_requests(self) -> int:
         """Calls that a replica takes at a time, configured or by default."""
-        return self.max_ongoing_requests or self.max_queued_rows + self.max_batch_rows
+        if self.max_ongoing_requests is not None:
+            return self.max_ongoing_requests
+        return (self.max_queued_rows or MOST_QUEUED_ROWS) + (self.max_batch_rows or MOST_BATCH_ROWS)
 
 
 class DataPortConfig(_Config):

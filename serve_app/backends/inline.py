@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from serve_app.batching import Batcher, BatchObserver, Computed, direct_rows_for
+from serve_app.batching import Batcher, BatchObserver, Computed
 from serve_app.config import VariantConfig
 from serve_app.errors import ServingError, VariantFailedError
 from serve_app.runners import Arrays, LoadedVariant
+from serve_app.sizes import batch_rows_for, direct_rows_for, queued_rows_for
 from serve_app.terms import ANYBODY, Terms
 
 _log = logging.getLogger("serve_app")
@@ -26,20 +27,24 @@ class InlineBackend:
     ) -> None:
         self.manifest = loaded.manifest
         self._runner = loaded.runner
-        direct_rows = direct_rows_for(loaded.seconds_per_call, loaded.seconds_per_row)
+        a_row = loaded.seconds_per_row
+        direct_rows = direct_rows_for(loaded.seconds_per_call, a_row)
+        batch_rows = config.max_batch_rows or batch_rows_for(a_row)
+        queued_rows = config.max_queued_rows or queued_rows_for(a_row, config.timeout_seconds)
         self._batcher = Batcher(
             loaded.runner.run,
             name=config.name,
-            max_batch_rows=config.max_batch_rows,
-            max_queued_rows=config.max_queued_rows,
+            max_batch_rows=batch_rows,
+            max_queued_rows=queued_rows,
             timeout_seconds=config.timeout_seconds,
             direct_rows=direct_rows,
             observer=observer,
         )
         _log.info(
-            "variant %s: %s, %.0f µs a call + %.1f µs a row, on the event loop up to %d rows",
-            config.name, loaded.runner.detail, loaded.seconds_per_call * 1e6,
-            loaded.seconds_per_row * 1e6, direct_rows,
+            "variant %s: %s, %.0f µs a call + %.1f µs a row; batches of at most %d rows, on the "
+            "event loop up to %d, %d may wait",
+            config.name, loaded.runner.detail, loaded.seconds_per_call * 1e6, a_row * 1e6,
+            batch_rows, direct_rows, queued_rows,
         )  # fmt: skip
 
     async def infer(self, inputs: Arrays, rows: int, terms: Terms = ANYBODY) -> Computed:

@@ -56,12 +56,8 @@ class ModelConfigs:
             "input": [_tensor(spec, batched) for spec in self._document.inputs],
             "output": [_tensor(spec, batched) for spec in self._document.outputs],
             "instance_group": [self._instances(variant)],
-            # No timer: what waits when an inference ends goes together, up to so many rows.
-            "dynamic_batching": {
-                "preferred_batch_size": [variant.max_batch_rows],
-                "max_queue_delay_microseconds": 0,
-                "default_queue_policy": {"max_queue_size": variant.max_queued_rows},
-            },
+            # No timer: what waits when an inference ends goes together.
+            "dynamic_batching": {"max_queue_delay_microseconds": 0, **_bounds(variant)},
             "parameters": self._parameters(name, variant),
         }
 
@@ -89,6 +85,15 @@ class ModelConfigs:
     @staticmethod
     def _batched(specs: Iterable[TensorSpec]) -> bool:
         return all(spec.shape[:1] == (-1,) for spec in specs)
+
+
+def _bounds(variant: VariantConfig) -> dict[str, Any]:
+    """Of batches and queue, as far as they are configured: each server chooses the others."""
+    batch, queued = variant.max_batch_rows, variant.max_queued_rows
+    bounds: dict[str, Any] = {} if batch is None else {"preferred_batch_size": [batch]}
+    return (
+        bounds if queued is None else bounds | {"default_queue_policy": {"max_queue_size": queued}}
+    )
 
 
 def _tensor(spec: TensorSpec, batched: bool) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from compression.store.layout import PROBE_ROWS
 from serve_app.errors import SelfCheckError
 from serve_app.runners.base import Runner
 from serve_app.runners.onnx import OnnxRunner
+from serve_app.sizes import batch_rows_for
 
 TOLERANCES: Mapping[str, float] = {"fp32": 1e-3, "fp16": 5e-3, "int8": 0.02, "int4": 0.05}
 """Largest difference of a score that another machine's kernels may cause, by precision."""
@@ -64,9 +65,10 @@ ENGINES: Mapping[str, Callable[[VariantFiles, ModelDocument, int], Runner]] = {
 
 
 def load_variant(
-    store: ModelStore, model: str, variant: str, threads: int, max_batch_rows: int = PROBE_ROWS
+    store: ModelStore, model: str, variant: str, threads: int, max_batch_rows: int | None = None
 ) -> LoadedVariant:
-    """Read, verify, open, warm up and check a variant; up to batches of `max_batch_rows`.
+    """Read, verify, open, warm up and check a variant; up to batches of `max_batch_rows`, or of
+    as many rows as a server will choose.
 
     Raises:
         StoreError: the store or the variant cannot be read, or is not what it was.
@@ -79,11 +81,10 @@ def load_variant(
     except CorruptArtifactError as error:
         raise CorruptArtifactError(f"variant {variant!r} of {model!r}: {error}") from error
     check_scores(runner, files.manifest, document, samples)
-    _warm_up(runner, samples, max_batch_rows)
     one, many = _time(runner, samples, 1), _time(runner, samples, PROBE_ROWS)
-    return LoadedVariant(
-        runner, files.manifest, one, max(0.0, (many - one) / max(1, PROBE_ROWS - 1))
-    )
+    seconds_per_row = max(0.0, (many - one) / max(1, PROBE_ROWS - 1))
+    _warm_up(runner, samples, max_batch_rows or batch_rows_for(seconds_per_row))
+    return LoadedVariant(runner, files.manifest, one, seconds_per_row)
 
 
 def check_scores(

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import pytest
+
+from serve_app.sizes import batch_rows_for, direct_rows_for, queued_rows_for
+
+
+@pytest.mark.parametrize(
+    ("call", "row", "expected"),
+    [(50e-6, 10e-6, 6), (150e-6, 1e-6, 0), (100e-6, 10e-6, 1), (10e-6, 0.0, 91)],
+)
+def test_direct_rows_follow_from_the_measured_times(call: float, row: float, expected: int) -> None:
+    assert direct_rows_for(call, row) == expected
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"), [(5e-3, 64), (15e-6, 64), (3.2e-6, 256), (1e-9, 1024), (0.0, 1024)]
+)
+def test_a_batch_takes_a_millisecond_but_never_fewer_than_64_rows(
+    row: float, expected: int
+) -> None:
+    assert batch_rows_for(row) == expected
+
+
+@pytest.mark.parametrize(
+    ("row", "timeout", "expected"),
+    [(5e-3, 2.0, 256), (1e-3, 2.0, 500), (3e-6, 2.0, 4096), (0.0, 2.0, 4096), (1e-3, 0.1, 256)],
+)
+def test_who_waits_is_computed_within_a_quarter_of_the_time_limit(
+    row: float, timeout: float, expected: int
+) -> None:
+    assert queued_rows_for(row, timeout) == expected
