@@ -109,6 +109,7 @@ def _add_bench_serving(command: argparse.ArgumentParser) -> None:
     command.add_argument("--variant", default="distilled-int8", help="an ONNX variant")
     command.add_argument("--out", type=Path, default=Path("out/bench-serving"))
     command.add_argument("--port", type=int, default=defaults["port"].default)
+    command.add_argument("--data-port", type=int, default=defaults["data_port"].default)
     command.add_argument("--connections", type=int, nargs="+", default=[1, 16, 64])
     command.add_argument("--rounds", type=int, help="restarts of each server (default: 5)")
     command.add_argument("--duration", type=float, help="seconds each (default: 4)")
@@ -127,6 +128,7 @@ def _add_profile(command: argparse.ArgumentParser) -> None:
     command.add_argument("--variant", default="distilled-int8", help="an ONNX variant")
     command.add_argument("--out", type=Path, default=Path("out/profile"))
     command.add_argument("--port", type=int, default=8000, help="and the one after it")
+    command.add_argument("--data-port", type=int, default=8080, help="slimserve's own")
     command.add_argument("--connections", type=int, default=16, help="for requests per second")
     command.add_argument("--rounds", type=int, default=5)
     command.add_argument("--duration", type=float, default=3.0, help="seconds each")
@@ -141,6 +143,7 @@ def _profile(options: argparse.Namespace) -> None:
             variant=options.variant,
             out=options.out,
             port=options.port,
+            data_port=options.data_port,
             connections=(options.connections,),
             rounds=options.rounds,
             seconds=options.duration,
@@ -164,6 +167,7 @@ def _bench_serving(options: argparse.Namespace) -> None:
                 "variant": options.variant,
                 "out": options.out,
                 "port": options.port,
+                "data_port": options.data_port,
                 "connections": options.connections,
                 "gateways": options.gateways,
                 "only": options.only,

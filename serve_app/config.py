@@ -123,8 +123,8 @@ class GatewayConfig(_Config):
     num_cpus: NonNegativeFloat = 0.5
     max_ongoing_requests: PositiveInt = 512
     """Requests of a replica at once, whatever they wait for; beyond it callers get 429, from
-    HAProxy where `python -m serve_app up` started it. 512 of 2,000 a second wait 0.26 s. The data
-    port has its own limit."""
+    HAProxy where `python -m serve_app up` started it. 512 of 2,000 a second wait 0.26 s. At the
+    data port those beyond it wait for their turn, as many as it has connections."""
     data_port: DataPortConfig | None = None
 
 

@@ -18,6 +18,7 @@ from loadtest.payloads import infer_path
 from loadtest.store import Manifest, Store
 
 INLINE, DEPLOYMENT = "slimserve-inline", "slimserve-deployment"
+PROXIED = "slimserve-inline-haproxy"
 BARE_ASGI, FASTAPI, TUTORIAL = "bare-asgi", "fastapi-by-hand", "ray-serve-tutorial"
 LOOP = "ort-loop"
 NO_PLACEMENT = "none"
@@ -94,25 +95,28 @@ class Field:
     def _wanted(self, name: str) -> bool:
         return not self._options.only or name in self._options.only
 
-    def slimserve(self, name: str, placement: str) -> Contender:
-        """This product, with the variant in one of its placements."""
+    def slimserve(self, name: str, placement: str, *, proxied: bool = False) -> Contender:
+        """This product, with the variant in one of its placements; at its data port or HAProxy's,
+        where it is asked for less, to keep the rounds short."""
         options = self._options
+        base = self._base if proxied else f"http://127.0.0.1:{options.data_port}"
         config = options.out / f"{name}.yaml"
         config.write_text(yaml.safe_dump(self._serve_config(placement)))
         command = [
             sys.executable, "-m", "serve_app", "up", "--config", str(config), "--store",
             str(options.store), "--model", options.model, "--port", str(options.port),
+            "--data-port", str(options.data_port),
             "--state-dir", str(options.out / f"{name}-state"),
         ]  # fmt: skip
         return Contender(
             name=name,
             placement=placement,
             command=shlex.join(command),
-            ready_url=f"{self._base}/v2/health/ready",
-            url=self._base + infer_path(options.model, options.variant),
+            ready_url=f"{base}/v2/health/ready",
+            url=base + infer_path(options.model, options.variant),
             json=self._requests.protocol(),
-            binary=self._requests.binary(options.binary_rows),
-            half_rate=True,
+            binary=None if proxied else self._requests.binary(options.binary_rows),
+            half_rate=not proxied,
         )
 
     def _serve_config(self, placement: str) -> dict[str, Any]:
@@ -184,6 +188,7 @@ SERVERS: Mapping[str, Callable[[Field], Contender]] = {
     FASTAPI: Field.fastapi,
     TUTORIAL: Field.tutorial,
     DEPLOYMENT: lambda field_: field_.slimserve(DEPLOYMENT, "deployment"),
+    PROXIED: lambda field_: field_.slimserve(PROXIED, "inline", proxied=True),
 }
 """In the order in which they take their turns."""
 

@@ -1,8 +1,8 @@
 """`python -m loadtest profile`: what a request's time is spent on, from the model to the client.
 
 Inside the process the application is sampled (`python -m serve_app profile`). What lies around it
-is found by difference: the same application under uvicorn, the replica's own port, and HAProxy's,
-all up at once and asked in turns, round by round.
+is found by difference: the same application under uvicorn, at its data port, at Ray Serve's port of
+the replica, and HAProxy's, all up at once and asked in turns, round by round.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from rich.table import Table
 
-from loadtest.bench.contenders import INLINE, NO_PLACEMENT, Contender, Field
+from loadtest.bench.contenders import INLINE, NO_PLACEMENT, PROXIED, Contender, Field
 from loadtest.bench.options import BenchOptions
 from loadtest.bench.visit import warm_up
 from loadtest.console import ERRORS, OUT
@@ -36,8 +36,8 @@ from loadtest.statistics import Ratio, median, paired_ratio
 UNDISTURBED = {"x-request-disconnect-disabled": "?1"}
 """Ray Serve then does not watch for a client that goes away, and makes no task for it."""
 
-PLAIN, DIRECT, PROXIED = "under uvicorn", "Ray's replica", "HAProxy"
-DIRECT_BLIND, PROXIED_BLIND = "Ray's replica, blind", "HAProxy, blind"
+PLAIN, DATA, DIRECT, BEHIND = "under uvicorn", "data port", "Ray's replica", "HAProxy"
+DIRECT_BLIND, BEHIND_BLIND = "Ray's replica, blind", "HAProxy, blind"
 
 
 class Layer(Document):
@@ -84,13 +84,14 @@ def profile(options: BenchOptions) -> Path:
     options.out.mkdir(parents=True, exist_ok=True)
     environment = describe(f"http://127.0.0.1:{options.port}")
     application = _in_process(options)
-    served, plain = Field(options).server(INLINE), _standalone(options)
+    field = Field(options)
+    served, plain = field.server(INLINE), _standalone(options)
     with ExitStack() as stack:
         for one in (plain, served):
             ERRORS.print(f"starting {one.name}", highlight=False)
             log = options.out / f"{one.name}.log"
             stack.enter_context(serving(one.command, one.ready_url, log, one.environment))
-        ways = _ways(plain, served, _direct(served, options.port))
+        ways = _ways(plain, served, field.server(PROXIED), _direct(served, options))
         p50, rates = _measure(ways, options)
     layers = tuple(_layer(way, p50, rates) for way in ways)
     document = Layers(
@@ -151,13 +152,15 @@ def _standalone(options: BenchOptions) -> Contender:
     )
 
 
-def _direct(served: Contender, port: int) -> str:
-    """Base URL of a gateway replica's own server.
+def _direct(served: Contender, options: BenchOptions) -> str:
+    """Base URL of Ray Serve's own server in a gateway replica.
 
     Raises:
         UnreachableError: there is none, as without HAProxy.
     """
-    for candidate in replica_ports(port):
+    for candidate in replica_ports(options.port):
+        if candidate == options.data_port:
+            continue
         base = f"http://127.0.0.1:{candidate}"
         try:
             if Server(base, 2.0).call("GET", urlsplit(served.ready_url).path)[0] == 200:
@@ -165,18 +168,20 @@ def _direct(served: Contender, port: int) -> str:
         except UnreachableError:  # another of the replica's ports, which speaks no HTTP
             continue
     raise UnreachableError(
-        f"no replica behind port {port} answers at a port of its own: is HAProxy switched off?"
+        f"no replica behind port {options.port} answers at a port of Ray Serve's: is HAProxy "
+        "switched off?"
     )
 
 
-def _ways(plain: Contender, served: Contender, direct: str) -> tuple[_Way, ...]:
+def _ways(plain: Contender, served: Contender, proxied: Contender, direct: str) -> tuple[_Way, ...]:
     at_replica = _moved(served, direct)
     return (
         _Way(PLAIN, plain, {}, None),
+        _Way(DATA, served, {}, PLAIN),
         _Way(DIRECT, at_replica, {}, PLAIN),
         _Way(DIRECT_BLIND, at_replica, UNDISTURBED, PLAIN),
-        _Way(PROXIED, served, {}, DIRECT),
-        _Way(PROXIED_BLIND, served, UNDISTURBED, DIRECT_BLIND),
+        _Way(BEHIND, proxied, {}, DIRECT),
+        _Way(BEHIND_BLIND, proxied, UNDISTURBED, DIRECT_BLIND),
     )
 
 

@@ -32,13 +32,14 @@ class BenchOptions(Document):
     variant: str
     out: Path
     port: PositiveInt = 8000
+    data_port: PositiveInt = 8080
+    """Of slimserve."""
     connections: tuple[PositiveInt, ...] = (1, 16, 64)
     rounds: PositiveInt = 5
     seconds: PositiveFloat = 4.0
     half_rate_seconds: PositiveFloat = 8.0
     binary_rows: PositiveInt = 32
-    binary_connections: PositiveInt = 8
-    """Together no more rows than slimserve lets wait by default (256): beyond it answers 429."""
+    binary_connections: PositiveInt = 16
     gateways: PositiveInt = 1
     """Gateway replicas of slimserve; the bare loop gets as many processes."""
     only: tuple[str, ...] = ()

@@ -26,6 +26,7 @@ from serve_app.errors import (
     QueueFullError,
     VariantFailedError,
 )
+from serve_app.garbage import settle
 from serve_app.logs import join_serve_log
 from serve_app.metrics import Families, Metrics
 from serve_app.runners import Arrays, load_variant
@@ -67,6 +68,7 @@ class ModelServer:
             )  # fmt: skip
         observer = self._metrics.batches(config.name)
         self._backend = InlineBackend(loaded, config, observer)
+        settle()
 
     async def infer(self, inputs: Arrays, rows: int, caller: str, seconds: float) -> Reply:
         """Compute for `caller` within `seconds`; see `Reply`."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import select
 import time
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -47,6 +48,14 @@ class House(Protocol):
         """It is gone."""
         ...
 
+    def starts(self, connection: Connection) -> bool:
+        """Whether its next request may be passed on now; if not, `begin` is called later."""
+        ...
+
+    def ended(self) -> None:
+        """A request that was passed on is answered, or nobody waits for it."""
+        ...
+
     def rests(self, connection: Connection) -> bool:
         """Whether a client that was just told to come back later has to; it is woken then."""
         ...
@@ -61,7 +70,8 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_answering", "_body", "_headers", "_house", "_incoming", "_leaving", "_loop", "_paused",
-        "_refusal", "_resting", "_since", "_status", "_task", "_transport", "_unwritable",
+        "_queued", "_refusal", "_resting", "_since", "_status", "_task", "_transport",
+        "_unwritable",
     )  # fmt: skip
 
     _incoming: Incoming
@@ -75,7 +85,7 @@ class Connection(asyncio.Protocol):
         self._refusal: RequestError | None = None
         self._since = time.monotonic()
         """Since when nothing was asked, the client does not read, or it is seen off."""
-        self._paused = self._resting = self._unwritable = self._leaving = False
+        self._paused = self._queued = self._resting = self._unwritable = self._leaving = False
         self._body: bytes | None = None
         self._status = 0
         self._headers: Sequence[Header] = ()
@@ -94,7 +104,9 @@ class Connection(asyncio.Protocol):
         self._leaving = True
         self._house.left(self)
         if self._answering is not None and self._task is not None:
+            self._answering = None
             self._task.cancel()
+            self._house.ended()
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
@@ -154,6 +166,7 @@ class Connection(asyncio.Protocol):
         body: bytes = message["body"] if scope["method"] != "HEAD" else b""
         self._transport.write(head + body)
         self._answering = self._task = None
+        house.ended()
         if not keep:
             self._leave()
             return
@@ -174,6 +187,8 @@ class Connection(asyncio.Protocol):
             _log.exception("%s failed", request.scope["path"])
         if self._answering is request:
             # It found that there is nobody to answer, or failed.
+            self._answering = None
+            self._house.ended()
             self._leave()
 
     # What is next.
@@ -184,9 +199,12 @@ class Connection(asyncio.Protocol):
             return
         requests = self._incoming.requests
         if requests:
-            request = requests.popleft()
-            self._answering, self._body = request, request.body
-            self._task = self._loop.create_task(self._answer(request))
+            if self._queued:
+                return
+            if self._house.starts(self):
+                self.begin()
+            else:
+                self._queued = True
         elif self._refusal is not None:
             self._refuse(self._refusal)
         elif self._paused:
@@ -211,6 +229,16 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
 
     # The house's side.
+
+    def begin(self) -> bool:
+        """Pass the next request on; False if the client has gone meanwhile."""
+        self._queued = False
+        if self._leaving:
+            return False
+        request = self._incoming.requests.popleft()
+        self._answering, self._body = request, request.body
+        self._task = self._loop.create_task(self._answer(request))
+        return True
 
     def wake(self) -> None:
         """It has rested."""
@@ -253,5 +281,13 @@ class Connection(asyncio.Protocol):
                         "given only a part of it"
                     )
                 )
-        elif now - since > (_IDLE_SECONDS if self._house.crowded else limits.keep_alive_seconds):
-            self._leave()
+        else:
+            idle_seconds = _IDLE_SECONDS if self._house.crowded else limits.keep_alive_seconds
+            if now - since > idle_seconds and not self._has_unread():
+                self._leave()
+
+    def _has_unread(self) -> bool:
+        """Whether the client has sent something that the loop has not come to: no idle one then."""
+        poll = select.poll()
+        poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return bool(poll.poll(0))

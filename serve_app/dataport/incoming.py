@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 import httptools
 
-from serve_app.asgi import Header, Scope
+from serve_app.asgi import RECEIVED, Header, Scope
 from serve_app.dataport.limits import Limits
 from serve_app.errors import (
     BodyTooLargeError,
@@ -158,6 +158,7 @@ class Incoming:
             "headers": self._headers,
             "client": self._client,
             "server": None,
+            RECEIVED: time.perf_counter(),
         }
         self._last = not keep
         body = chunks[0] if len(chunks) == 1 else b"".join(chunks)

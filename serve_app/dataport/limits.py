@@ -14,6 +14,8 @@ class Limits:
     """From a request's first byte to its last, and for reading an answer."""
     max_connections: int
     """Beyond it clients wait in the system's queue, where they cost nothing."""
+    max_in_flight: int
+    """Requests that the application answers at a time; the others wait in their order."""
     keep_alive_seconds: float
     """How long a connection may be idle; a second, when others wait for one."""
     rest_seconds: float

@@ -7,6 +7,7 @@ import errno
 import logging
 import socket
 import time
+from collections import deque
 from typing import Protocol
 
 from serve_app.asgi import Handler
@@ -18,8 +19,8 @@ from serve_app.errors import PortTakenError, RequestError
 
 _log = logging.getLogger("serve_app")
 
-_BACKLOG = 1024
-_ACCEPTED_AT_ONCE = 64
+_BACKLOG = 4096
+_ACCEPTED_AT_ONCE = 512
 _RETRY_SECONDS = 0.25
 _LOOK_SECONDS = 0.5
 _FAREWELL_SECONDS = 1.0
@@ -60,7 +61,11 @@ class DataPort:
         self._watch = watch
         self._resting = Resting(limits.rest_seconds)
         self._connections: set[Connection] = set()
-        self._opening: set[asyncio.Task[object]] = set()
+        self._in_flight = 0
+        self._waiting: deque[Connection] = deque()
+        self._promised = 0
+        """Accepted, and not joined yet."""
+        self._opening: set[asyncio.Task[None]] = set()
         self._socket: socket.socket | None = None
         self._accepting = False
         self._timer: asyncio.TimerHandle | None = None
@@ -123,6 +128,7 @@ class DataPort:
 
     def joined(self, connection: Connection) -> None:
         """See `House`."""
+        self._promised -= 1
         self._connections.add(connection)
         self._watch.connections(len(self._connections))
 
@@ -130,9 +136,22 @@ class DataPort:
         """See `House`."""
         self._connections.discard(connection)
         self._watch.connections(len(self._connections))
-        if not self._accepting and self._socket is not None and not self._full():
-            self.crowded = False
-            self._accept_from_now()
+        self._make_room()
+
+    def starts(self, connection: Connection) -> bool:
+        """See `House`."""
+        if self._in_flight < self.limits.max_in_flight:
+            self._in_flight += 1
+            return True
+        self._waiting.append(connection)
+        return False
+
+    def ended(self) -> None:
+        """See `House`."""
+        while self._waiting:
+            if self._waiting.popleft().begin():
+                return
+        self._in_flight -= 1
 
     def rests(self, connection: Connection) -> bool:
         """See `House`."""
@@ -148,7 +167,12 @@ class DataPort:
     # Accepting.
 
     def _full(self) -> bool:
-        return len(self._connections) + len(self._opening) >= self.limits.max_connections
+        return len(self._connections) + self._promised >= self.limits.max_connections
+
+    def _make_room(self) -> None:
+        if self.crowded and not self._full():
+            self.crowded = False
+            self._accept_from_now()
 
     def _accept_from_now(self) -> None:
         if self._socket is not None and not self._accepting:
@@ -180,6 +204,7 @@ class DataPort:
                 self._loop.call_later(_RETRY_SECONDS, self._accept_from_now)
                 return False
             client.setblocking(False)
+            self._promised += 1
             opening = self._loop.create_task(self._take(client))
             self._opening.add(opening)
             opening.add_done_callback(self._opening.discard)
@@ -190,6 +215,8 @@ class DataPort:
             await self._loop.connect_accepted_socket(self._connection, client)
         except OSError as error:
             client.close()
+            self._promised -= 1
+            self._make_room()
             _log.info("a client went before it was there: %s", error)
 
     def _connection(self) -> Connection:

@@ -136,7 +136,7 @@ class GrpcExchange:
         self._limits = limits
         self._request = request
         self._metadata = metadata
-        self._started = time.perf_counter()
+        self.started = time.perf_counter()
 
     async def read(self) -> Decoded:
         """See `Exchange.read`."""
@@ -152,7 +152,7 @@ class GrpcExchange:
             for name, value in metadata.items()
             if isinstance(value, str)
         }
-        self.terms = read_terms(headers, None, decoded.timeout_seconds, self._started)
+        self.terms = read_terms(headers, None, decoded.timeout_seconds, self.started)
         return decoded
 
     def encode(

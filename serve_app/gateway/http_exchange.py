@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from serve_app.asgi import Header, Receive, Scope, Send
+from serve_app.asgi import RECEIVED, Header, Receive, Scope, Send
 from serve_app.gateway.predict import Answer
 from serve_app.routing.table import RoutingTable
 from serve_app.terms import ANYBODY, read_terms
@@ -19,7 +19,7 @@ TABLE_VERSION_HEADER = b"x-slimserve-table-version"
 class HttpExchange:
     """Base of an `Exchange`; `pin` is the variant that the path names."""
 
-    __slots__ = ("_receive", "_scope", "_send", "_started", "pin", "terms")
+    __slots__ = ("_receive", "_scope", "_send", "pin", "started", "terms")
 
     def __init__(self, pin: str | None, scope: Scope, receive: Receive, send: Send) -> None:
         self._scope = scope
@@ -27,7 +27,7 @@ class HttpExchange:
         self._send = send
         self.pin = pin
         self.terms = ANYBODY
-        self._started = time.perf_counter()
+        self.started: float = scope.get(RECEIVED) or time.perf_counter()
 
     def _read_headers(self) -> tuple[Mapping[bytes, bytes], str | None]:
         """The headers, names in lower case, and the routing key in them; pins by them."""
@@ -40,7 +40,7 @@ class HttpExchange:
     def _set_terms(self, headers: Mapping[bytes, bytes], timeout_seconds: float | None) -> None:
         """See `read_terms`."""
         client: Any = self._scope.get("client")
-        self.terms = read_terms(headers, client, timeout_seconds, self._started)
+        self.terms = read_terms(headers, client, timeout_seconds, self.started)
 
 
 def answered_by(answer: Answer, table: RoutingTable) -> tuple[Header, Header]:

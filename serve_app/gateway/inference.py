@@ -33,6 +33,8 @@ class Exchange(Protocol[_Encoded]):
     """The variant that the request names; may become known only by `read`."""
     terms: Terms
     """For whom and until when; known after `read`."""
+    started: float
+    """When the request was there, a reading of `time.perf_counter()`; it may have waited since."""
 
     async def read(self) -> Decoded:
         """The request, checked.
@@ -66,8 +68,7 @@ class Inference:
             SlimserveError: it is not answered; it is counted, but for `rejections` of a
                 RequestError, which not only requests to infer raise.
         """
-        started = time.perf_counter()
-        metrics = self._metrics
+        began, metrics = time.perf_counter(), self._metrics
         metrics.in_flight.inc()
         who, outcome = exchange.pin or NO_VARIANT, "error"
         try:
@@ -78,7 +79,7 @@ class Inference:
             decoded_at = time.perf_counter()
             answer = await self._predictor.predict(decoded, assigned, exchange.terms)
             who, outcome = answer.variant, "ok" if answer.failed is None else "fallback"
-            encoded = self._encode(exchange, decoded, assignment.table, answer, started, decoded_at)
+            encoded = self._encode(exchange, decoded, assignment.table, answer, began, decoded_at)
             await exchange.send(encoded, answer, assignment.table)
             self._shadow(decoded, assignment, answer)
         except ServingError as error:
@@ -95,7 +96,7 @@ class Inference:
             metrics.in_flight.dec()
             counted = metrics.variant[who]
             counted.outcomes[outcome].inc()
-            seconds = time.perf_counter() - started
+            seconds = time.perf_counter() - exchange.started
             counted.request_seconds.observe(seconds)
             if outcome in FAILURES and who != NO_VARIANT:
                 metrics.statistics[who].fail(seconds)
@@ -106,7 +107,7 @@ class Inference:
         decoded: Decoded,
         table: RoutingTable,
         answer: Answer,
-        started: float,
+        began: float,
         decoded_at: float,
     ) -> _Encoded:
         encoding = time.perf_counter()
@@ -120,23 +121,25 @@ class Inference:
             parameters["failed_variant"] = answer.failed
         encoded = exchange.encode(decoded, answer, parameters)
         # Counted before it is sent: who has the answer and then reads /metrics finds it there.
-        self._count(decoded, answer, started, decoded_at, encoding)
+        self._count(decoded, answer, (exchange.started, began, decoded_at, encoding))
         return encoded
 
     def _count(
-        self, decoded: Decoded, answer: Answer, started: float, decoded_at: float, encoding: float
+        self, decoded: Decoded, answer: Answer, clock: tuple[float, float, float, float]
     ) -> None:
-        """Count an answer; the last three are clock readings, seconds."""
+        """Count an answer; `clock` was read when it was there, taken up, decoded and computed."""
         counted, now = self._metrics.variant[answer.variant], time.perf_counter()
-        decode_seconds, encode_seconds = decoded_at - started, now - encoding
-        queue_seconds, infer_seconds = answer.computed.queue_seconds, answer.computed.infer_seconds
+        received, began, decoded_at, encoding = clock
+        decode_seconds, encode_seconds = decoded_at - began, now - encoding
+        queue_seconds = answer.computed.queue_seconds + began - received
+        infer_seconds = answer.computed.infer_seconds
         counted.phases["decode"].observe(decode_seconds)
         counted.phases["queue"].observe(queue_seconds)
         counted.phases["infer"].observe(infer_seconds)
         counted.phases["encode"].observe(encode_seconds)
         counted.whys[answer.why].inc()
         counted.rows.inc(decoded.rows)
-        statistics, seconds = self._metrics.statistics, now - started
+        statistics, seconds = self._metrics.statistics, now - received
         statistics[answer.variant].answer(
             seconds, decode_seconds, queue_seconds, infer_seconds, encode_seconds
         )

@@ -20,11 +20,12 @@ from compression.store import Manifest, ModelDocument, ModelStore
 from serve_app.backends.base import Backend
 from serve_app.backends.deployment import DeploymentBackend
 from serve_app.catalogue import Catalogue, Entry, read_manifests
-from serve_app.config import AppConfig, DataPortConfig, LimitsConfig
+from serve_app.config import AppConfig, DataPortConfig, GatewayConfig, LimitsConfig
 from serve_app.controller import GATEWAY
 from serve_app.dataport.limits import Limits
 from serve_app.dataport.listener import DataPort
 from serve_app.errors import InvalidTableError, NotConfirmedError, UnloadableError
+from serve_app.garbage import settle
 from serve_app.gateway.app import GatewayApp
 from serve_app.gateway.control import Changed
 from serve_app.gateway.discovery import Ports
@@ -46,6 +47,8 @@ _log = logging.getLogger("serve_app")
 _RETRY_SECONDS = 0.5
 _REFUSED_SECONDS = 5.0
 _GATHER_SECONDS = 2.0
+_RETIRED_SECONDS = 5.0
+"""After so long nobody waits for a variant that was replaced, by default 2 s at most."""
 _GRACE_SECONDS = 3.0
 """For the data port to drain: what Ray Serve's own draining leaves of the time to stop, 5 s."""
 _UNREACHABLE = (TimeoutError, RayError, RayServeException)
@@ -164,10 +167,11 @@ class Gateway(GrpcMethods):
         await self._begin()
         shadows.start()
         self._follower = asyncio.get_running_loop().create_task(self._follow())
+        settle()
         # Last: who can connect is answered.
         self._data_port: DataPort | None = None
         if data_port is not None:
-            limits = _port_limits(data_port, config.limits)
+            limits = _port_limits(data_port, config.gateway, config.limits)
             self._data_port = DataPort(self._app, limits, self._metrics.data_port)
             self._data_port.open(data_port.host, data_port.port)
 
@@ -196,7 +200,9 @@ class Gateway(GrpcMethods):
 
     async def apply_catalogue(self, document: dict[str, Any]) -> dict[str, Any]:
         """Serve a catalogue from now on; the controller's broadcast calls it."""
-        return await self._take(document, self._lineup.apply)
+        taken = await self._take(document, self._lineup.apply)
+        asyncio.get_running_loop().call_later(_RETIRED_SECONDS, settle)
+        return taken
 
     async def metrics(self) -> tuple[str, Families]:
         """This replica's label and samples."""
@@ -273,11 +279,12 @@ async def _grpc_port() -> int | None:
     return options.port if options.grpc_servicer_functions else None
 
 
-def _port_limits(port: DataPortConfig, limits: LimitsConfig) -> Limits:
+def _port_limits(port: DataPortConfig, gateway: GatewayConfig, limits: LimitsConfig) -> Limits:
     return Limits(
         max_body_bytes=limits.max_body_bytes,
         body_timeout_seconds=limits.body_timeout_seconds,
         max_connections=port.max_connections,
+        max_in_flight=gateway.max_ongoing_requests,
         keep_alive_seconds=port.keep_alive_seconds,
         rest_seconds=port.rest_seconds,
     )

@@ -18,7 +18,7 @@ import psutil
 import pytest
 import yaml
 
-from loadtest.bench.contenders import DEPLOYMENT, INLINE, Field
+from loadtest.bench.contenders import DEPLOYMENT, INLINE, PROXIED, Field
 from loadtest.bench.options import BenchOptions
 from loadtest.bench.visit import warm_up
 from loadtest.cli import main
@@ -132,6 +132,8 @@ def test_slimserve_gets_the_variant_in_each_placement(tiny_store: Path, tmp_path
         assert application["args"]["gateway"]["num_replicas"] == 2
         assert application["args"]["variants"][0] == {"name": "close", "placement": placement}
         assert application["args"]["variants"][1] == {"name": "original"}
+        assert contender.url.startswith("http://127.0.0.1:8080/")
+    assert field.server(PROXIED).url.startswith("http://127.0.0.1:8000/")
     assert field.loop() is not None
 
 
