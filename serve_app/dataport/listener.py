@@ -44,7 +44,7 @@ class Watch(Protocol):
 
 
 class DataPort:
-    """Serves an ASGI application that answers whole. Belongs to one event loop.
+    """Serves an ASGI application that answers whole, with its length. Belongs to one event loop.
 
     Gateways of one machine share a port by SO_REUSEPORT: the system spreads connections over them.
     At `max_connections` it stops accepting: who comes then waits in the system's queue and costs
@@ -130,9 +130,7 @@ class DataPort:
         """See `House`."""
         self._connections.discard(connection)
         self._watch.connections(len(self._connections))
-        if not self._accepting and self._socket is not None and not self._full():
-            self.crowded = False
-            self._accept_from_now()
+        self._accept_if_room()
 
     def rests(self, connection: Connection) -> bool:
         """See `House`."""
@@ -150,6 +148,11 @@ class DataPort:
     def _full(self) -> bool:
         return len(self._connections) + len(self._opening) >= self.limits.max_connections
 
+    def _accept_if_room(self) -> None:
+        if not self._accepting and self._socket is not None and not self._full():
+            self.crowded = False
+            self._accept_from_now()
+
     def _accept_from_now(self) -> None:
         if self._socket is not None and not self._accepting:
             self._accepting = True
@@ -164,14 +167,16 @@ class DataPort:
         """Accept some; whether there may be more."""
         assert self._socket is not None
         for _ in range(_ACCEPTED_AT_ONCE):
-            if self._full():
+            if self._full() and not self.draining:
                 self.crowded = True
                 self._stop_accepting()
                 return False
             try:
                 client, _ = self._socket.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            except BlockingIOError:
                 return False
+            except ConnectionAbortedError:
+                continue
             except OSError as error:
                 if error.errno not in _SHORT_OF_FILES:
                     raise
@@ -182,7 +187,7 @@ class DataPort:
             client.setblocking(False)
             opening = self._loop.create_task(self._take(client))
             self._opening.add(opening)
-            opening.add_done_callback(self._opening.discard)
+            opening.add_done_callback(self._opened)
         return True
 
     async def _take(self, client: socket.socket) -> None:
@@ -191,6 +196,11 @@ class DataPort:
         except OSError as error:
             client.close()
             _log.info("a client went before it was there: %s", error)
+
+    def _opened(self, opening: asyncio.Task[object]) -> None:
+        """It has joined, so long counted twice, or will not."""
+        self._opening.discard(opening)
+        self._accept_if_room()
 
     def _connection(self) -> Connection:
         return Connection(self, self._loop)
