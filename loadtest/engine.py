@@ -93,7 +93,8 @@ class Engine:
         recorder = PhaseRecorder()
         requests = self._requests(spec.variant)
         dispatcher = Dispatcher(self._target, requests, recorder, spec.max_in_flight)
-        dispatcher.warm(_WARM_CONNECTIONS)
+        # All of them: what is asked too much of the server are requests, not handshakes.
+        dispatcher.warm(spec.max_in_flight)
         with _QuietCollector():
             cpu = time.process_time()
             pace = dispatcher.walk(times.tolist(), lambda: False)

@@ -53,9 +53,10 @@ class Firing(Recorder):
         problem = None if status == OK else _problem(status)
         self._fire((ended - intended) * 1e3, len(body), problem)
 
-    def dropped(self) -> None:
-        super().dropped()
-        self._fire(0.0, 0, RuntimeError("dropped: the pool was full"))
+    def dropped(self, count: int) -> None:
+        super().dropped(count)
+        for _ in range(count):
+            self._fire(0.0, 0, RuntimeError("dropped: the pool was full"))
 
     def _fire(self, milliseconds: float, length: int, problem: Exception | None) -> None:
         self._event.fire(

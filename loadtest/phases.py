@@ -115,9 +115,11 @@ class PhaseRecorder:
         """See `Observer.unfinished`."""
         self._append(intended, _UNFINISHED, ended - intended, started - intended)
 
-    def dropped(self) -> None:
-        """See `Observer.dropped`; it was meant to leave about now."""
-        self._append(time.monotonic(), _DROPPED, 0.0, 0.0)
+    def dropped(self, count: int) -> None:
+        """See `Observer.dropped`; they were meant to leave about now."""
+        now = time.monotonic()
+        for _ in range(count):
+            self._append(now, _DROPPED, 0.0, 0.0)
 
     def _append(self, moment: float, status: int, response: float, lag: float) -> None:
         self._moments.append(moment)

@@ -30,8 +30,8 @@ class Observer(Protocol):
         """The run ended while the answer was awaited."""
         ...
 
-    def dropped(self) -> None:
-        """The pool was full; nothing was sent."""
+    def dropped(self, count: int) -> None:
+        """The pool was full; so many requests were not sent."""
         ...
 
 
@@ -74,8 +74,8 @@ class Recorder:
         self.n_unfinished += 1
         self._append(intended, started, ended)
 
-    def dropped(self) -> None:
-        self.n_dropped += 1
+    def dropped(self, count: int) -> None:
+        self.n_dropped += count
 
     def _append(self, intended: float, started: float, ended: float) -> None:
         response = int((ended - intended) * 1e6)

@@ -108,7 +108,7 @@ class DataPortConfig(_Config):
     port: Annotated[int, Field(ge=1, le=65535)] = 8080
     """Gateways on one machine share it."""
     host: Annotated[str, Field(min_length=1)] = "0.0.0.0"
-    max_connections: PositiveInt = 4096
+    max_connections: PositiveInt = 8192
     """Of a gateway. Beyond it clients wait until another's connection is closed or idle."""
     keep_alive_seconds: PositiveFloat = 75.0
     rest_seconds: NonNegativeFloat = 0.5
@@ -124,7 +124,7 @@ class GatewayConfig(_Config):
     max_ongoing_requests: PositiveInt = 512
     """Requests of a replica at once, whatever they wait for; beyond it callers get 429, from
     HAProxy where `python -m serve_app up` started it. 512 of 2,000 a second wait 0.26 s. At the
-    data port those beyond it wait for their turn, as many as it has connections."""
+    data port those beyond it wait for their turn, but for GET: health and metrics."""
     data_port: DataPortConfig | None = None
 
 

@@ -38,7 +38,7 @@ class House(Protocol):
     heads: Heads
     draining: bool
     crowded: bool
-    """Whether others wait for a connection."""
+    """Whether there is room for no more connections, and others may wait for one."""
 
     def joined(self, connection: Connection) -> None:
         """A client is there."""
@@ -48,7 +48,7 @@ class House(Protocol):
         """It is gone."""
         ...
 
-    def starts(self, connection: Connection) -> bool:
+    def admits(self, connection: Connection, request: Request) -> bool:
         """Whether its next request may be passed on now; if not, `begin` is called later."""
         ...
 
@@ -84,7 +84,7 @@ class Connection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._refusal: RequestError | None = None
         self._since = time.monotonic()
-        """Since when nothing was asked, the client does not read, or it is seen off."""
+        """Since when nothing is asked, or the client does not read, or the connection closes."""
         self._paused = self._queued = self._resting = self._unwritable = self._leaving = False
         self._body: bytes | None = None
         self._status = 0
@@ -117,12 +117,9 @@ class Connection(asyncio.Protocol):
             incoming.feed(data)
         except RequestError as error:
             self._refusal = error
-        else:
-            if incoming.expects and self._answering is None and not incoming.requests:
-                incoming.expects = False
-                self._transport.write(CONTINUE)
         self._next()
-        if incoming.requests and not self._paused:
+        # One that waits for its turn is listened to, for it may go.
+        if len(incoming.requests) > self._queued and not self._paused:
             self._paused = True
             self._transport.pause_reading()
 
@@ -158,12 +155,14 @@ class Connection(asyncio.Protocol):
         request = self._answering
         if request is None or self._leaving:
             return
-        house, scope = self._house, request.scope
-        keep = request.keep and not house.draining
+        house, incoming, scope = self._house, self._incoming, request.scope
+        keep = request.keep and (
+            not house.draining or bool(incoming.requests) or self._refusal is not None
+        )
         head = house.heads.head(
             self._status, self._headers, close=not keep, old=scope["http_version"] == "1.0"
         )
-        body: bytes = message["body"] if scope["method"] != "HEAD" else b""
+        body: bytes = message.get("body", b"") if scope["method"] != "HEAD" else b""
         self._transport.write(head + body)
         self._answering = self._task = None
         house.ended()
@@ -172,12 +171,8 @@ class Connection(asyncio.Protocol):
             return
         self._since = time.monotonic()
         if self._status == _SHED and house.rests(self):
-            self._resting = True
-            if not self._paused:
-                self._paused = True
-                self._transport.pause_reading()
-            return
-        if self._paused or self._incoming.requests or self._refusal is not None:
+            self._rest()
+        elif self._paused or incoming.requests or incoming.expects or self._refusal is not None:
             self._next()
 
     async def _answer(self, request: Request) -> None:
@@ -185,11 +180,13 @@ class Connection(asyncio.Protocol):
             await self._house.application(request.scope, self._receive, self._send)
         except Exception:  # noqa: BLE001 - the process boundary: the log gets the trace
             _log.exception("%s failed", request.scope["path"])
-        if self._answering is request:
-            # It found that there is nobody to answer, or failed.
-            self._answering = None
-            self._house.ended()
-            self._leave()
+        finally:
+            if self._answering is request:
+                # It found that there is nobody to answer, or failed, or something cancelled it.
+                self._answering = None
+                self._house.ended()
+                if not self._leaving:
+                    self._leave()
 
     # What is next.
 
@@ -201,32 +198,70 @@ class Connection(asyncio.Protocol):
         if requests:
             if self._queued:
                 return
-            if self._house.starts(self):
+            if self._house.admits(self, requests[0]):
                 self.begin()
             else:
                 self._queued = True
         elif self._refusal is not None:
             self._refuse(self._refusal)
-        elif self._paused:
-            self._paused = False
-            self._transport.resume_reading()
+        else:
+            if self._incoming.expects:
+                self._incoming.expects = False
+                self._transport.write(CONTINUE)
+            if self._paused:
+                self._listen()
+
+    def _rest(self) -> None:
+        self._resting = True
+        if not self._paused:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def _asks(self) -> bool:
+        """Whether something that was asked, if only in part, is not being answered yet."""
+        incoming = self._incoming
+        return (
+            bool(incoming.requests)
+            or incoming.partial_since is not None
+            or self._refusal is not None
+        )
+
+    def _listen(self) -> None:
+        """Read again. A request that waited half read has its whole time before it."""
+        self._paused = False
+        if self._incoming.partial_since is not None:
+            self._incoming.partial_since = time.monotonic()
+        self._transport.resume_reading()
 
     def _leave(self) -> None:
         """Close once everything is written."""
+        if self._paused or self._asks():
+            self._linger()
+            return
         self._leaving = True
         self._since = time.monotonic()
         self._transport.close()
 
     def _refuse(self, error: RequestError) -> None:
-        """The last answer. What still comes is read and thrown away for a moment."""
+        """The last answer."""
         self._house.refused(error)
+        self._transport.write(self._house.heads.refusal(error))
+        self._linger()
+
+    def _linger(self) -> None:
+        """Close, but read for a moment what the client still sends, and throw it away.
+
+        To close with something unread resets the connection, and the last answer may be lost.
+        """
         self._leaving = True
         self._since = time.monotonic()
-        self._transport.write(self._house.heads.refusal(error))
-        self._transport.write_eof()
+        try:
+            self._transport.write_eof()
+        except OSError:  # the client is gone, and the loop has not come to it
+            self._transport.abort()
+            return
         if self._paused:
-            self._paused = False
-            self._transport.resume_reading()
+            self._listen()
 
     # The house's side.
 
@@ -248,13 +283,7 @@ class Connection(asyncio.Protocol):
 
     def drain(self) -> None:
         """Go, unless there is something to answer: that answer is the last."""
-        if self._leaving:
-            return
-        if self._resting:
-            self.wake()
-        incoming = self._incoming
-        waited_for = self._answering or incoming.requests or incoming.partial_since or self._refusal
-        if not waited_for:
+        if not (self._leaving or self._answering is not None or self._asks()):
             self._leave()
 
     def abort(self) -> None:
@@ -265,13 +294,13 @@ class Connection(asyncio.Protocol):
     def look(self, now: float) -> None:
         """See off who takes too long."""
         limits, since = self._house.limits, self._since
-        if self._leaving:
-            if now - since > _LINGER_SECONDS:
-                self.abort()
-        elif self._unwritable:
+        if self._unwritable:
             if now - since > limits.body_timeout_seconds:
                 self.abort()
-        elif self._answering is not None or self._resting:
+        elif self._leaving:
+            if now - since > _LINGER_SECONDS:
+                self.abort()
+        elif self._answering is not None or self._resting or self._queued:
             return
         elif (begun := self._incoming.partial_since) is not None:
             if now - begun > limits.body_timeout_seconds:

@@ -20,6 +20,9 @@ from serve_app.errors import (
 
 _ASGI = {"version": "3.0", "spec_version": "2.3"}
 
+_PIECES = 1000
+"""A body in more pieces is put together as it comes: each takes up some dozens of bytes more."""
+
 
 class Request(NamedTuple):
     """One request, whole."""
@@ -34,8 +37,8 @@ class Incoming:
     """Parses what one client sends; `requests` are those complete and not yet taken."""
 
     __slots__ = (
-        "_chunks", "_client", "_fault", "_head_bytes", "_headers", "_in_head", "_last", "_limits",
-        "_parser", "_size", "_url", "expects", "partial_since", "requests",
+        "_chunks", "_client", "_fault", "_headers", "_in_head", "_last", "_limits", "_may_be_long",
+        "_parser", "_size", "_unused_bytes", "_url", "expects", "partial_since", "requests",
     )  # fmt: skip
 
     def __init__(self, limits: Limits, client: tuple[str, int] | None) -> None:
@@ -48,7 +51,9 @@ class Incoming:
         """Whether the client waits to be told to send the body."""
         self._fault: RequestError | None = None
         self._in_head = self._last = False
-        self._head_bytes = self._size = 0
+        self._may_be_long = False
+        """Whether a head that ends in these bytes can be too long."""
+        self._size = self._unused_bytes = 0
         self._url = b""
         self._headers: list[Header] = []
         self._chunks: list[bytes] = []
@@ -58,42 +63,84 @@ class Incoming:
         """More bytes; what comes after a request that asked to close is passed over.
 
         Raises:
-            RequestError: they are no HTTP, or too many; nothing after them can be read.
+            RequestError: they are no HTTP, or too many; nothing after them can be read. Whole
+                requests before them are in `requests`.
         """
         if self._last:
             return
-        in_head = self._in_head
+        headers, in_head, size = self._headers, self._in_head, self._size
+        self._may_be_long = in_head or len(data) > self._limits.max_head_bytes
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._stay()
+            try:
+                self._parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                self._decline_upgrade(memoryview(data)[upgrade.args[0] :])
         except httptools.HttpParserError as error:
             if not self._last and self._fault is None:
                 self._fault = MalformedRequestError(f"request: expected HTTP/1.1: {error}")
-        if in_head and self._in_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > (limit := self._limits.max_head_bytes):
-                self._fault = HeadTooLargeError(f"headers: expected at most {limit} bytes")
+        if self.partial_since is not None and self._fault is None:
+            begun_before = self._headers is headers
+            if begun_before and self._size == size:
+                self._count_unused(len(data))
+            else:
+                self._unused_bytes = 0
+            if not self._in_head and (in_head or not begun_before):
+                self._expect_body()
+            if len(self._chunks) > _PIECES:
+                self._chunks = [b"".join(self._chunks)]
         if self._fault is not None:
             raise self._fault
 
-    def _stay(self) -> None:
-        """With HTTP/1.1, as a server may that is asked for another protocol.
+    def _decline_upgrade(self, rest: memoryview) -> None:
+        """Stay with HTTP/1.1, as a server may that is asked for another protocol.
 
-        But not with a body: llhttp leaves it as the other protocol's, and it would be read as a
-        request.
+        llhttp takes what follows the request's head, its body too, for the other protocol's. So the
+        head is read again without the wish, and then the `rest`.
         """
-        self._last = True
-        if not self.requests:
-            return
-        scope, body, _ = self.requests.pop()
-        names = {name for name, _ in scope["headers"]}
-        if scope["method"] == "CONNECT" or names & {b"content-length", b"transfer-encoding"}:
-            self._fault = MalformedRequestError(
-                "upgrade: expected none with a body, as only HTTP/1.1 is spoken here"
-            )
-            return
-        self.requests.append(Request(scope, body, keep=False))
+        while self._fault is None:
+            scope = self.requests.pop().scope
+            if scope["method"] == "CONNECT":
+                self._fault = MalformedRequestError(
+                    "method: expected one that a server answers, given CONNECT: this is no proxy"
+                )
+                return
+            lines = [b"%s %s HTTP/%s" % (
+                scope["method"].encode(), self._url, scope["http_version"].encode()
+            )]  # fmt: skip
+            lines += (b"%s: %s" % pair for pair in scope["headers"] if pair[0] != b"upgrade")
+            self._last = False
+            self._parser = httptools.HttpRequestParser(self)
+            self._parser.feed_data(b"\r\n".join((*lines, b"", b"")))
+            if self._last:
+                return
+            try:
+                self._parser.feed_data(rest)
+            except httptools.HttpParserUpgrade as upgrade:
+                rest = rest[upgrade.args[0] :]
+            else:
+                return
+
+    def _count_unused(self, count: int) -> None:
+        """Bytes that neither ended a head nor brought some of a body: of headers, or trailers."""
+        self._unused_bytes += count
+        if self._unused_bytes > self._limits.max_head_bytes:
+            self._fault = self._head_too_large()
+
+    def _expect_body(self) -> None:
+        """A head is complete and its body is not: is it welcome?"""
+        limit = self._limits.max_body_bytes
+        for name, value in self._headers:
+            if name == b"content-length" and int(value) > limit:
+                self._fault = BodyTooLargeError(
+                    f"body: expected at most {limit} bytes, given {int(value)}"
+                )
+            elif name == b"expect" and value.lower() == b"100-continue":
+                self.expects = self._parser.get_http_version() != "1.0"
+
+    def _head_too_large(self) -> RequestError:
+        return HeadTooLargeError(
+            f"headers: expected at most {self._limits.max_head_bytes} bytes, given more"
+        )
 
     # llhttp's callbacks. What they raise would be lost in the parser: they note a fault.
 
@@ -101,7 +148,7 @@ class Incoming:
         """The first byte of a request."""
         self.partial_since = time.monotonic()
         self._in_head = True
-        self._head_bytes = self._size = 0
+        self._size = 0
         self._url = b""
         self._headers = []
         self._chunks = []
@@ -112,16 +159,18 @@ class Incoming:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header, whole. Those that come after the body are passed over."""
-        if not self._in_head:
-            return
-        name = name.lower()
-        self._headers.append((name, value))
-        if name == b"expect" and value.lower() == b"100-continue":
-            self.expects = True
+        if self._in_head:
+            self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """The body is next."""
         self._in_head = False
+        if self._may_be_long:
+            length = len(self._url) + sum(
+                len(name) + len(value) + 4 for name, value in self._headers
+            )
+            if length > self._limits.max_head_bytes and self._fault is None:
+                self._fault = self._head_too_large()
 
     def on_body(self, part: bytes) -> None:
         """Some of the body."""
@@ -171,5 +220,5 @@ def _origin_form(url: bytes) -> bytes:
     scheme, separator, rest = url.partition(b"://")
     if not separator or scheme.lower() not in (b"http", b"https"):
         return url
-    slash = rest.find(b"/")
-    return rest[slash:] if slash >= 0 else b"/" + b"".join(rest.partition(b"?")[1:])
+    authority, mark, query = rest.partition(b"?")
+    return b"/" + authority.partition(b"/")[2] + mark + query

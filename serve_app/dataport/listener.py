@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import resource
 import socket
 import time
 from collections import deque
@@ -13,6 +14,7 @@ from typing import Protocol
 from serve_app.asgi import Handler
 from serve_app.dataport.answers import Heads
 from serve_app.dataport.connection import Connection
+from serve_app.dataport.incoming import Request
 from serve_app.dataport.limits import Limits
 from serve_app.dataport.resting import Resting
 from serve_app.errors import PortTakenError, RequestError
@@ -20,6 +22,8 @@ from serve_app.errors import PortTakenError, RequestError
 _log = logging.getLogger("serve_app")
 
 _BACKLOG = 4096
+_OTHER_FILES = 1024
+"""Of Ray, ONNX Runtime and the store."""
 _ACCEPTED_AT_ONCE = 512
 _RETRY_SECONDS = 0.25
 _LOOK_SECONDS = 0.5
@@ -45,7 +49,7 @@ class Watch(Protocol):
 
 
 class DataPort:
-    """Serves an ASGI application that answers whole. Belongs to one event loop.
+    """Serves an ASGI application that answers whole, with its length. Belongs to one event loop.
 
     Gateways of one machine share a port by SO_REUSEPORT: the system spreads connections over them.
     At `max_connections` it stops accepting: who comes then waits in the system's queue and costs
@@ -78,6 +82,7 @@ class DataPort:
             PortTakenError: it is not free.
         """
         self._loop = asyncio.get_running_loop()
+        raise_file_limit(self.limits.max_connections)
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -136,11 +141,11 @@ class DataPort:
         """See `House`."""
         self._connections.discard(connection)
         self._watch.connections(len(self._connections))
-        self._make_room()
+        self._accept_if_room()
 
-    def starts(self, connection: Connection) -> bool:
-        """See `House`."""
-        if self._in_flight < self.limits.max_in_flight:
+    def admits(self, connection: Connection, request: Request) -> bool:
+        """See `House`. Health and metrics are asked by GET, and go before."""
+        if self._in_flight < self.limits.max_in_flight or request.scope["method"] != "POST":
             self._in_flight += 1
             return True
         self._waiting.append(connection)
@@ -148,10 +153,10 @@ class DataPort:
 
     def ended(self) -> None:
         """See `House`."""
-        while self._waiting:
-            if self._waiting.popleft().begin():
-                return
         self._in_flight -= 1
+        while self._waiting and self._in_flight < self.limits.max_in_flight:
+            if self._waiting.popleft().begin():
+                self._in_flight += 1
 
     def rests(self, connection: Connection) -> bool:
         """See `House`."""
@@ -169,8 +174,8 @@ class DataPort:
     def _full(self) -> bool:
         return len(self._connections) + self._promised >= self.limits.max_connections
 
-    def _make_room(self) -> None:
-        if self.crowded and not self._full():
+    def _accept_if_room(self) -> None:
+        if not self._accepting and self._socket is not None and not self._full():
             self.crowded = False
             self._accept_from_now()
 
@@ -188,14 +193,16 @@ class DataPort:
         """Accept some; whether there may be more."""
         assert self._socket is not None
         for _ in range(_ACCEPTED_AT_ONCE):
-            if self._full():
+            if self._full() and not self.draining:
                 self.crowded = True
                 self._stop_accepting()
                 return False
             try:
                 client, _ = self._socket.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            except BlockingIOError:
                 return False
+            except ConnectionAbortedError:
+                continue
             except OSError as error:
                 if error.errno not in _SHORT_OF_FILES:
                     raise
@@ -216,7 +223,7 @@ class DataPort:
         except OSError as error:
             client.close()
             self._promised -= 1
-            self._make_room()
+            self._accept_if_room()
             _log.info("a client went before it was there: %s", error)
 
     def _connection(self) -> Connection:
@@ -227,3 +234,18 @@ class DataPort:
         now = time.monotonic()
         for connection in tuple(self._connections):
             connection.look(now)
+
+
+def raise_file_limit(connections: int) -> None:
+    """Each connection is an open file, and many shells allow 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + _OTHER_FILES
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    if wanted < connections + _OTHER_FILES:
+        _log.warning(
+            "data port: this process may have %d files open, too few for %d connections", wanted,
+            connections,
+        )  # fmt: skip

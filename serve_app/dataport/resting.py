@@ -33,25 +33,24 @@ class Resting:
         self._longest_seconds = longest_seconds
         self._sleepers: deque[tuple[float, Sleeper]] = deque()
         self._timer: asyncio.TimerHandle | None = None
-        self.count = 0
-        """How many rested so far."""
 
     def add(self, sleeper: Sleeper) -> bool:
         """Let somebody rest; False if nobody has to."""
         if self._longest_seconds <= 0:
             return False
-        self.count += 1
         self._sleepers.append((time.monotonic() + self._longest_seconds, sleeper))
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_TICK_SECONDS, self._tick)
         return True
 
     def close(self) -> None:
-        """Wake nobody any more."""
-        self._sleepers.clear()
+        """Wake all of them, and let nobody rest any more."""
+        self._longest_seconds = 0.0
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        while self._sleepers:
+            self._sleepers.popleft()[1].wake()
 
     def _tick(self) -> None:
         sleepers, now = self._sleepers, time.monotonic()

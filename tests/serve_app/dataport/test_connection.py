@@ -1,0 +1,527 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from typing import Any
+
+import pytest
+
+from serve_app.dataport import resting
+from tests.serve_app.dataport.ports import (
+    GET,
+    Application,
+    Client,
+    eventually,
+    limits,
+    opened,
+    post,
+)
+
+
+async def asked(client: Client, data: bytes) -> Any:
+    """What the application was asked."""
+    answer = await client.ask(data)
+    assert answer.status == 200
+    return answer.json()
+
+
+# Requests and answers.
+
+
+async def test_a_connection_is_kept_until_the_client_closes_it() -> None:
+    async with opened() as port:
+        client = await port.client()
+        for body in (b"one", b"two", b""):
+            answer = await client.ask(post("/a%20b?c=d", body))
+            assert (answer.status, answer.version, answer.closes) == (200, "HTTP/1.1", False)
+            assert answer.json()["body"].encode() == body
+            assert answer.json()["path"] == "/a b"
+            assert answer.json()["query_string"] == "c=d"
+            assert answer.json()["client_host"] == "127.0.0.1"
+        assert port.watch.connected == 1
+        client.writer.close()
+        await eventually(lambda: port.watch.connected == 0)
+
+
+async def test_a_client_that_asks_for_it_gets_its_last_answer() -> None:
+    async with opened() as port:
+        client = await port.client()
+        answer = await client.ask(b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n")
+        assert answer.status == 200
+        assert answer.closes
+        assert await client.rest() == b""
+
+
+async def test_http_1_0_closes_unless_it_asks_not_to() -> None:
+    async with opened() as port:
+        client = await port.client()
+        for _ in range(2):
+            kept = await client.ask(b"GET / HTTP/1.0\r\nconnection: keep-alive\r\n\r\n")
+            assert kept.headers["connection"] == "keep-alive"
+            assert kept.json()["http_version"] == "1.0"
+        assert (await client.ask(b"GET / HTTP/1.0\r\n\r\n")).closes
+        assert await client.rest() == b""
+
+
+async def test_an_answer_to_head_has_no_body_and_its_length() -> None:
+    async with opened() as port:
+        client = await port.client()
+        client.send(b"HEAD /bytes?12345 HTTP/1.1\r\n\r\n" + GET % b"next")
+        assert (await client.answer(to_head=True)).headers["content-length"] == "12345"
+        assert (await client.answer()).json()["path"] == "/next"
+
+
+async def test_requests_are_answered_in_their_order() -> None:
+    application = Application()
+    async with opened(application) as port:
+        client = await port.client()
+        client.send(GET % b"wait" + post("/a", b"A") + GET % b"shed" + post("/b", b"B"))
+        client.send(GET % b"c")
+        await eventually(lambda: application.waiting == 1)
+        await asyncio.sleep(0.05)
+        assert application.asked == ["/wait"]
+        application.gate.set()
+        answers = [await client.answer() for _ in range(5)]
+        paths = [answer.headers["x-asked"] for answer in answers]
+        assert paths == ["/wait", "/a", "/shed", "/b", "/c"]
+        assert answers[1].json()["body"] == "A"
+        assert answers[3].json()["body"] == "B"
+
+
+async def test_many_requests_at_once_are_all_answered() -> None:
+    async with opened() as port:
+        client = await port.client()
+        client.send(b"".join(GET % b"bytes?%d" % number for number in range(5000)))
+        for number in range(5000):
+            assert len((await client.answer()).body) == number
+
+
+async def test_a_body_may_come_in_pieces() -> None:
+    async with opened() as port:
+        client = await port.client()
+        for piece in post("/", b"piece by piece"):
+            client.send(bytes([piece]))
+            await asyncio.sleep(0.001)
+        assert (await client.answer()).json()["body"] == "piece by piece"
+
+
+async def test_a_large_body_arrives_whole() -> None:
+    async with opened() as port:
+        client = await port.client()
+        body = bytes(range(128)) * 8192
+        assert (await asked(client, post("/", body)))["body"].encode() == body
+
+
+async def test_a_chunked_body_arrives_whole() -> None:
+    async with opened() as port:
+        client = await port.client()
+        head = b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\ntrailer: x-t\r\n\r\n"
+        chunks = b"4\r\nchun\r\n3\r\nked\r\n0\r\nx-t: 1\r\n\r\n"
+        assert (await asked(client, head + chunks))["body"] == "chunked"
+        assert (await asked(client, GET % b"next"))["path"] == "/next"
+
+
+async def test_targets_of_a_proxy_are_understood() -> None:
+    async with opened() as port:
+        client = await port.client()
+        answer = await asked(client, b"GET http://here:80/a%20b?c HTTP/1.1\r\n\r\n")
+        assert (answer["path"], answer["raw_path"], answer["query_string"]) == (
+            "/a b", "/a%20b", "c",
+        )  # fmt: skip
+
+
+async def test_a_body_that_nobody_read_is_not_the_next_ones() -> None:
+    async with opened() as port:
+        client = await port.client()
+        client.send(post("/unread", b"first") + post("/", b"second"))
+        await client.answer()
+        assert (await client.answer()).json()["body"] == "second"
+
+
+# Expect: 100-continue.
+
+EXPECTING = b"POST / HTTP/1.1\r\nexpect: 100-continue\r\ncontent-length: %d\r\n\r\n"
+
+
+async def test_a_client_that_waits_is_told_to_send_its_body() -> None:
+    async with opened() as port:
+        client = await port.client()
+        for _ in range(2):
+            assert (await client.ask(EXPECTING % 4)).status == 100
+            assert (await asked(client, b"body"))["body"] == "body"
+        assert (await asked(client, EXPECTING % 4 + b"body"))["body"] == "body"
+
+
+async def test_a_client_that_waits_is_told_after_what_it_asked_before() -> None:
+    application = Application()
+    async with opened(application) as port:
+        client = await port.client()
+        client.send(GET % b"wait" + EXPECTING % 4)
+        await eventually(lambda: application.waiting == 1)
+        assert await client.silent()
+        application.gate.set()
+        assert (await client.answer()).headers["x-asked"] == "/wait"
+        assert (await client.answer()).status == 100
+        assert (await asked(client, b"body"))["body"] == "body"
+
+
+async def test_a_client_is_not_told_to_send_what_is_too_much() -> None:
+    async with opened(allowed=limits(max_body_bytes=100)) as port:
+        client = await port.client()
+        assert (await client.ask(EXPECTING % 101)).status == 413
+        assert await client.rest() == b""
+
+
+# Other protocols.
+
+UPGRADE = b"connection: upgrade\r\nupgrade: h2c\r\n"
+
+
+async def test_a_wish_for_another_protocol_is_passed_over() -> None:
+    async with opened() as port:
+        client = await port.client()
+        assert (await asked(client, b"GET /a HTTP/1.1\r\n" + UPGRADE + b"\r\n"))["path"] == "/a"
+        assert (await asked(client, GET % b"b"))["path"] == "/b"
+
+
+async def test_the_body_of_an_upgrade_is_never_a_request() -> None:
+    application = Application()
+    async with opened(application) as port:
+        client = await port.client()
+        smuggled = GET % b"smuggled"
+        head = b"POST /a HTTP/1.1\r\n" + UPGRADE + b"content-length: %d\r\n\r\n" % len(smuggled)
+        assert (await asked(client, head + smuggled))["body"].encode() == smuggled
+        client.send(head)
+        await asyncio.sleep(0.05)
+        assert (await asked(client, smuggled))["body"].encode() == smuggled
+        assert application.asked == ["/a", "/a"]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"CONNECT there:443 HTTP/1.1\r\nhost: there:443\r\n\r\n" + GET % b"smuggled",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0",
+        b"\x16\x03\x01\x00\xc8\x01\x00\x00\xc4\x03\x03",
+        b"POST / HTTP/1.1\r\ncontent-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\ncontent-length: 4\r\ncontent-length: 4\r\n\r\nbody",
+    ],
+)
+async def test_what_is_no_request_is_told_so_after_the_good_ones(data: bytes) -> None:
+    application = Application()
+    async with opened(application) as port:
+        client = await port.client()
+        client.send(GET % b"wait" + GET % b"good" + data)
+        await eventually(lambda: application.waiting == 1)
+        application.gate.set()
+        assert (await client.answer()).headers["x-asked"] == "/wait"
+        assert (await client.answer()).json()["path"] == "/good"
+        refusal = await client.answer()
+        assert (refusal.status, refusal.closes) == (400, True)
+        assert "expected" in refusal.json()["error"]
+        assert await client.rest() == b""
+        assert application.asked == ["/wait", "/good"]
+        assert port.watch.reasons == {"malformed": 1}
+
+
+# Limits.
+
+
+async def test_a_head_may_be_only_so_long() -> None:
+    async with opened(allowed=limits(max_head_bytes=10_000)) as port:
+        client = await port.client()
+        head = b"GET / HTTP/1.1\r\nx: %s\r\n\r\n"
+        assert (await client.ask(head % (b"a" * 9_000))).status == 200
+        refusal = await client.ask(head % (b"a" * 50_000))
+        assert (refusal.status, refusal.closes) == (431, True)
+        assert await client.rest() == b""
+        assert port.watch.reasons == {"head_too_large": 1}
+
+
+async def _sent_slowly(client: Client, data: bytes) -> None:
+    try:
+        for start in range(0, len(data), 1 << 16):
+            client.send(data[start : start + (1 << 16)])
+            await client.writer.drain()
+            await asyncio.sleep(0.002)
+    except ConnectionError:
+        pass
+
+
+@pytest.mark.parametrize("announced", [True, False])
+@pytest.mark.parametrize("reads_at_once", [True, False])
+async def test_a_client_that_sends_too_much_can_read_so(
+    announced: bool, reads_at_once: bool
+) -> None:
+    async with opened(allowed=limits(max_body_bytes=100_000)) as port:
+        client = await port.client()
+        body = b"a" * (8 << 20)
+        if announced:
+            data = post("/", body)
+        else:
+            head = b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n"
+            data = head + b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+        sending = asyncio.ensure_future(_sent_slowly(client, data))
+        if not reads_at_once:
+            await sending
+        refusal = await client.answer()
+        assert (refusal.status, refusal.closes) == (413, True)
+        assert "body: expected at most 100000 bytes, given" in refusal.json()["error"]
+        await sending
+        assert await client.rest() == b""
+        assert port.watch.reasons == {"body_too_large": 1}
+
+
+async def test_a_client_that_does_not_stop_sending_is_cut_off() -> None:
+    async with opened(allowed=limits(max_body_bytes=100_000)) as port:
+        client = await port.client()
+        client.send(b"POST / HTTP/1.1\r\ncontent-length: 1000000000\r\n\r\n")
+        assert (await client.answer()).status == 413
+        sending = asyncio.ensure_future(_sent_slowly(client, b"a" * 1_000_000_000))
+        await eventually(lambda: port.watch.connected == 0)
+        sending.cancel()
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        b"G",
+        b"GET / HTTP/1.1\r\nx: ",
+        b"POST / HTTP/1.1\r\ncontent-length: 4\r\n\r\nbod",
+        b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n4\r\nbody\r\n",
+    ],
+)
+async def test_a_request_that_does_not_end_is_refused(part: bytes) -> None:
+    async with opened(allowed=limits(body_timeout_seconds=0.2)) as port:
+        client = await port.client()
+        assert (await asked(client, GET % b"before"))["path"] == "/before"
+        refusal = await client.ask(part)
+        assert (refusal.status, refusal.closes) == (408, True)
+        assert refusal.json()["error"] == "body: expected within 0.2 s, given only a part of it"
+        assert await client.rest() == b""
+        assert port.watch.reasons == {"body_timeout": 1}
+
+
+async def test_dripping_does_not_prolong_it() -> None:
+    async with opened(allowed=limits(body_timeout_seconds=0.2)) as port:
+        client = await port.client()
+        client.send(b"POST / HTTP/1.1\r\ncontent-length: 1000000\r\n\r\n")
+        answering = asyncio.ensure_future(client.answer())
+        while not answering.done():
+            client.send(b"a")
+            await asyncio.sleep(0.02)
+        assert (await answering).status == 408
+
+
+async def test_a_request_that_had_to_wait_for_others_is_not_late() -> None:
+    application = Application()
+    async with opened(application, limits(body_timeout_seconds=1.0)) as port:
+        client = await port.client()
+        client.send(GET % b"wait" + GET % b"next" + b"POST /last HTTP/1.1\r\ncontent-le")
+        await eventually(lambda: application.waiting == 1)
+        await asyncio.sleep(1.2)  # longer than a request may take to come
+        application.gate.set()
+        assert (await client.answer()).headers["x-asked"] == "/wait"
+        assert (await client.answer()).headers["x-asked"] == "/next"
+        await asyncio.sleep(0.7)
+        assert (await asked(client, b"ngth: 4\r\n\r\nbody"))["body"] == "body"
+
+
+async def test_an_answer_may_take_longer_than_a_body() -> None:
+    application = Application()
+    async with opened(
+        application, limits(body_timeout_seconds=0.1, keep_alive_seconds=0.1)
+    ) as port:
+        client = await port.client()
+        client.send(GET % b"wait")
+        assert await client.silent(1.2)
+        application.gate.set()
+        assert (await client.answer()).status == 200
+
+
+async def test_an_idle_connection_is_closed() -> None:
+    async with opened(allowed=limits(keep_alive_seconds=0.1)) as port:
+        silent, client = await port.client(), await port.client()
+        assert (await client.ask(GET % b"")).status == 200
+        for idle in (silent, client):
+            assert await idle.rest() == b""
+        assert port.watch.reasons == {}
+
+
+# Clients that go.
+
+
+async def test_what_is_computed_for_nobody_is_cancelled() -> None:
+    application = Application()
+    async with opened(application) as port:
+        for leave in (Client.vanish, lambda client: client.writer.close()):
+            client = await port.client()
+            client.send(GET % b"wait")
+            await eventually(lambda: application.waiting == 1)
+            leave(client)
+            await eventually(lambda: application.waiting == 0 and port.watch.connected == 0)
+        assert application.cancelled == ["/wait", "/wait"]
+
+
+async def test_an_application_that_answers_all_the_same_harms_nobody(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    application = Application()
+    async with opened(application) as port:
+        client = await port.client()
+        client.send(GET % b"stubborn")
+        await eventually(lambda: application.waiting == 1)
+        client.vanish()
+        await eventually(lambda: application.waiting == 0 and port.watch.connected == 0)
+        assert application.cancelled == ["/stubborn"]
+        other = await port.client()
+        assert (await other.ask(GET % b"other")).status == 200
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+async def test_a_client_that_goes_leaves_nothing_behind() -> None:
+    application = Application()
+    async with opened(application) as port:
+        client = await port.client()
+        client.send(GET % b"wait" + b"".join(GET % b"bytes?100000" for _ in range(500)))
+        await eventually(lambda: application.waiting == 1)
+        client.vanish()
+        await asyncio.sleep(0.05)
+        application.gate.set()
+        await eventually(lambda: port.watch.connected == 0)
+        assert len(application.asked) < 100
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"GET",
+        EXPECTING % 4,
+        post("/", b"body")[:-1],
+        GET % b"bytes?1000000",
+        GET % b"raise",
+        b"garbage\r\n\r\n",
+        (GET % b"shed") * 3,
+        (GET % b"bytes?100000") * 100 + b"garbage\r\n\r\n",
+    ],
+)
+async def test_a_client_may_go_at_any_time(data: bytes) -> None:
+    application = Application()
+    async with opened(application, limits(rest_seconds=0.05)) as port:
+        for delay in (0.0, 0.001, 0.02):
+            client = await port.client()
+            client.send(data)
+            await asyncio.sleep(delay)
+            client.vanish()
+        await eventually(lambda: port.watch.connected == 0)
+        assert (await (await port.client()).ask(GET % b"")).status == 200
+
+
+async def test_a_client_that_does_not_read_is_not_computed_for_and_cut_off() -> None:
+    application = Application()
+    async with opened(application, limits(body_timeout_seconds=0.5)) as port:
+        narrow = socket.create_connection(("127.0.0.1", port.number))
+        narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        try:
+            narrow.sendall((GET % b"bytes?1000000") * 200)
+            await eventually(lambda: len(application.asked) > 0)
+            await eventually(lambda: port.watch.connected == 0)
+            # What the system's own buffers hold, and one more.
+            assert len(application.asked) < 50
+        finally:
+            narrow.close()
+
+
+async def test_a_client_that_reads_slowly_gets_all_of_its_last_answer() -> None:
+    async with opened() as port:
+        narrow = socket.socket()
+        narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        narrow.setblocking(False)
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.sock_connect(narrow, ("127.0.0.1", port.number))
+            size = 16 << 20
+            request = b"GET /bytes?%d HTTP/1.1\r\nconnection: close\r\n\r\n" % size
+            await loop.sock_sendall(narrow, request)
+            await asyncio.sleep(3.0)  # longer than the port lingers
+            received = 0
+            while piece := await loop.sock_recv(narrow, 1 << 20):
+                received += len(piece)
+            assert received > size
+        finally:
+            narrow.close()
+
+
+# Applications that fail.
+
+
+@pytest.mark.parametrize("path", [b"raise", b"silent", b"cancel"])
+async def test_an_application_that_does_not_answer_costs_the_connection(
+    path: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with opened() as port:
+        client = await port.client()
+        client.send(GET % b"good" + GET % path + GET % b"next")
+        assert (await client.answer()).status == 200
+        assert await client.rest() == b""
+        client.writer.close()
+        await eventually(lambda: port.watch.connected == 0)
+        assert (await (await port.client()).ask(GET % b"")).status == 200
+    traces = [record.message for record in caplog.records if record.levelno >= logging.ERROR]
+    assert traces == (["/raise failed"] if path == b"raise" else [])
+
+
+# Rest.
+
+
+async def test_a_client_that_was_told_to_come_back_is_read_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(resting, "WOKEN_PER_SECOND", 0.0)
+    application = Application()
+    async with opened(application, limits(rest_seconds=0.4)) as port:
+        client, other = await port.client(), await port.client()
+        client.send(GET % b"shed" + GET % b"a" + GET % b"b")
+        assert (await client.answer()).status == 429
+        client.send(GET % b"c")
+        assert (await other.ask(GET % b"other")).status == 200
+        paths = [(await client.answer()).headers["x-asked"] for _ in range(3)]
+        assert paths == ["/a", "/b", "/c"]
+        shed, next_one = (application.asked.index(path) for path in ("/shed", "/a"))
+        assert application.asked[shed + 1] == "/other"
+        assert application.begun_at[next_one] - application.begun_at[shed] >= 0.39
+        assert port.watch.rests == 1
+        # Who waits for its answer first is no exception.
+        for _ in range(2):
+            assert (await client.ask(GET % b"shed")).status == 429
+        assert application.begun_at[-1] - application.begun_at[-2] >= 0.39
+
+
+async def test_a_mistake_after_a_rest_is_still_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resting, "WOKEN_PER_SECOND", 0.0)
+    async with opened(allowed=limits(rest_seconds=0.2)) as port:
+        client = await port.client()
+        client.send(GET % b"shed" + b"garbage\r\n\r\n")
+        assert (await client.answer()).status == 429
+        assert (await client.answer()).status == 400
+        assert await client.rest() == b""
+
+
+async def test_nobody_rests_where_it_is_switched_off() -> None:
+    async with opened(allowed=limits(rest_seconds=0.0)) as port:
+        client = await port.client()
+        for _ in range(50):
+            assert (await client.ask(GET % b"shed")).status == 429
+        assert port.watch.rests == 0
+
+
+async def test_a_client_that_goes_while_it_rests_is_forgotten() -> None:
+    async with opened(allowed=limits(rest_seconds=0.2)) as port:
+        for _ in range(20):
+            client = await port.client()
+            assert (await client.ask(GET % b"shed")).status == 429
+            client.vanish()
+        await eventually(lambda: port.watch.connected == 0)
+        assert port.watch.rests == 20
