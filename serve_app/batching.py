@@ -87,6 +87,7 @@ class Batcher:
         self._queue = FairQueue()
         self._computing: list[Waiting] = []
         self._expiry = Expiry(self._live, self._expire)
+        self._turn: asyncio.Handle | None = None
         self._worker: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"infer-{name}")
 
@@ -98,7 +99,7 @@ class Batcher:
     @property
     def idle(self) -> bool:
         """Whether nothing waits and nothing is being computed."""
-        return self._worker is None
+        return self._turn is None and self._worker is None
 
     async def submit(self, inputs: Arrays, rows: int, terms: Terms = ANYBODY) -> Computed:
         """Compute a request. Cancelling the caller withdraws it while it waits.
@@ -129,11 +130,12 @@ class Batcher:
 
     async def close(self) -> None:
         """Stop; whoever still waits is cancelled."""
-        if self._worker is not None:
-            self._worker.cancel()
         self._expiry.close()
         for waiting in list(self._queue):
             waiting.future.cancel()
+            self._queue.withdraw(waiting)
+        if self._worker is not None:
+            self._worker.cancel()
         self._thread.shutdown(wait=False)
 
     def _enter(
@@ -144,8 +146,8 @@ class Batcher:
         self._queue.push(caller, waiting)
         if deadline < self._expiry.next:
             self._expiry.watch(deadline)
-        if self._worker is None:
-            self._worker = loop.create_task(self._work())
+        if self._turn is None and self._worker is None:
+            self._turn = loop.call_soon(self._take_turn)
         return waiting
 
     async def _submit_pieces(
@@ -166,19 +168,54 @@ class Batcher:
                 piece.future.cancel()
                 self._queue.withdraw(piece)
 
-    async def _work(self) -> None:
-        """Batch after batch. Those on the loop make way for it now and then, not after each: in a
-        turn of a busy loop more requests come than one small batch holds."""
+    def _take_turn(self) -> None:
+        """Batch after batch, as long as they may be computed on the loop; another one is a task's.
+
+        They make way for the loop now and then, not after each: in a turn of a busy loop more
+        requests come than one small batch holds.
+        """
+        self._turn = None
         make_way = time.perf_counter() + _HOLD_SECONDS
+        while self._queue.rows:
+            batch = self._take()
+            rows = sum([waiting.rows for waiting in batch])
+            if rows > self._direct_rows:
+                self._set_to_work(batch, rows)
+                return
+            if batch:
+                started = time.perf_counter()
+                try:
+                    outputs = self._run(_concatenate(batch))
+                except Exception as error:  # noqa: BLE001 - a runner may raise anything
+                    self._set_to_work(batch, rows, error)
+                    return
+                self._share(batch, rows, outputs, started)
+            if self._queue.rows and time.perf_counter() > make_way:
+                self._turn = asyncio.get_running_loop().call_soon(self._take_turn)
+                return
+        self._computing = []
+
+    def _set_to_work(self, batch: list[Waiting], rows: int, error: Exception | None = None) -> None:
+        work = self._work(batch, rows, error)
+        self._worker = asyncio.get_running_loop().create_task(work)
+
+    async def _work(self, batch: list[Waiting], rows: int, error: Exception | None) -> None:
+        """Compute a batch in the thread, or one that failed on the loop once more."""
+        started = time.perf_counter()
         try:
-            while self._queue.rows:
-                await self._compute(self._take())
-                if self._queue.rows and time.perf_counter() > make_way:
-                    await asyncio.sleep(0)
-                    make_way = time.perf_counter() + _HOLD_SECONDS
+            if error is None:
+                try:
+                    outputs = await self._infer(_concatenate(batch), rows)
+                    self._share(batch, rows, outputs, started)
+                except Exception as own:  # noqa: BLE001 - a runner may raise anything
+                    error = own
+            if error is not None:
+                await self._compute_singly(batch, error)
         finally:
-            self._computing = []
             self._worker = None
+            self._computing = []
+            if self._queue.rows:
+                self._turn = asyncio.get_running_loop().call_soon(self._take_turn)
 
     def _take(self) -> list[Waiting]:
         """The next batch: in turn, up to the cap.
@@ -203,16 +240,8 @@ class Batcher:
         self._computing = batch
         return batch
 
-    async def _compute(self, batch: list[Waiting]) -> None:
-        if not batch:
-            return
-        rows = batch[0].rows if len(batch) == 1 else sum([waiting.rows for waiting in batch])
-        started = time.perf_counter()
-        try:
-            outputs = await self._infer(_concatenate(batch), rows)
-        except Exception as error:  # noqa: BLE001 - a runner may raise anything
-            await self._compute_singly(batch, error)
-            return
+    def _share(self, batch: list[Waiting], rows: int, outputs: Arrays, started: float) -> None:
+        """Give each of a batch its part of what was computed."""
         seconds = self._count(rows, started)
         if len(batch) == 1:
             _resolve(batch[0], Computed(outputs, started - batch[0].since, seconds))

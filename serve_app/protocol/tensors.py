@@ -18,6 +18,7 @@ from serve_app.protocol.nested import NestedReader
 
 _MAX_SIZE = 2**63 - 1
 _SHOWN = 200
+_REMEMBERED = 2048
 
 _T = TypeVar("_T")
 
@@ -36,6 +37,8 @@ class InputReader:
         self._layout = LAYOUTS[spec.datatype]
         self._nested = NestedReader(spec.datatype, len(spec.shape))
         self._finite = spec.datatype in FLOATS
+        self._counts: dict[tuple[int, ...], int] = {}
+        """Elements by shape, of shapes that were checked: most requests have one of them."""
 
     def read(self, tensor: InputTensor, blobs: Blobs = NO_BLOBS) -> npt.NDArray[Any]:
         """The array, of the model's dtype and the request's shape.
@@ -48,8 +51,7 @@ class InputReader:
         """
         if tensor.datatype != self._datatype:
             raise self._wrong("datatype", self._datatype, _brief(tensor.datatype))
-        self._check_shape(tensor.shape)
-        count = math.prod(tensor.shape)
+        count = self._counts.get(tuple(tensor.shape)) or self._count(tensor.shape)
         if tensor.parameters and SIZE in tensor.parameters:
             array = self._explained(self._layout.read, blobs.take(tensor), count)
         else:
@@ -86,6 +88,14 @@ class InputReader:
         if left or units == 0 or (units > 1 and -1 not in self._shape):
             raise self._wrong("data", f"a multiple of {unit_bytes} bytes", given_bytes)
         return [units if size == -1 else size for size in self._shape]
+
+    def _count(self, shape: list[int]) -> int:
+        """How many elements a shape has that the model takes."""
+        self._check_shape(shape)
+        if len(self._counts) >= _REMEMBERED:
+            self._counts.clear()
+        count = self._counts[tuple(shape)] = math.prod(shape)
+        return count
 
     def _check_shape(self, shape: list[int]) -> None:
         fits = len(shape) == len(self._shape) and all(
