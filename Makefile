@@ -6,6 +6,7 @@
 PROFILE ?= demo
 PORT ?= 8000
 GRPC_PORT ?= 9000
+DATA_PORT ?= 8080
 OUT ?= out/$(PROFILE)
 VENV ?= .venv
 BASE_PYTHON ?= python3
@@ -17,7 +18,7 @@ LOADTEST_PROFILE_full := full
 LOADTEST_PROFILE := $(LOADTEST_PROFILE_$(PROFILE))
 PROTOS := serve_app/protocol/inference/messages.proto serve_app/protocol/inference/service.proto
 SERVE := $(PYTHON) -m serve_app up --store $(OUT)/store --model fraud --port $(PORT) \
-	--grpc-port $(GRPC_PORT) --state-dir $(OUT)/state
+	--grpc-port $(GRPC_PORT) --data-port $(DATA_PORT) --state-dir $(OUT)/state
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo compress compare serve original test lint format types stubs check \
@@ -43,9 +44,9 @@ compress: $(INSTALLED)  ## make, judge and publish the variants
 
 compare: $(INSTALLED)  ## serve the variants, measure each under load, write the report
 	$(PYTHON) -m loadtest compare --store $(OUT)/store --model fraud --out $(OUT) \
-		--profile $(LOADTEST_PROFILE) --url http://127.0.0.1:$(PORT) --serve "$(SERVE)"
+		--profile $(LOADTEST_PROFILE) --url http://127.0.0.1:$(DATA_PORT) --serve "$(SERVE)"
 
-serve: $(INSTALLED)  ## keep the application up on port 8000 (model fraud), prints a curl line
+serve: $(INSTALLED)  ## keep the application up on ports 8080 and 8000 (model fraud), prints a curl line
 	@test -e $(OUT)/store/fraud/model.json || $(MAKE) --no-print-directory compress
 	@exec $(SERVE)
 
@@ -89,7 +90,7 @@ bench-quantisation: $(INSTALLED)  ## every way to quantise the original (resumes
 bench-published: $(INSTALLED)  ## the fraud data's baselines beside the published figures (minutes)
 	$(PYTHON) -m compression published --out out/bench-published
 
-bench-serving: $(INSTALLED)  ## the same int8 file here and behind four other ways (half an hour)
+bench-serving: $(INSTALLED)  ## the same int8 file here and behind four other ways (40 minutes)
 	@test -e out/demo/store/fraud/model.json || $(MAKE) --no-print-directory compress PROFILE=demo
 	$(PYTHON) -m loadtest bench-serving --store out/demo/store --out out/bench-serving
 
