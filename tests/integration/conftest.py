@@ -27,3 +27,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     store = build_store(folder / "store", torch_original=True)
     with running(folder, store) as started:
         yield started
+
+
+@pytest.fixture(params=["haproxy", "direct"])
+def door(request: pytest.FixtureRequest, server: Server) -> Server:
+    """Where clients knock: at HAProxy, and at the gateways' own port. Both answer alike."""
+    return server if request.param == "haproxy" else server.direct

@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -80,10 +80,16 @@ class Server:
 
     port: int
     grpc_port: int
+    data_port: int
     token: str
     pid: int
     state_dir: Path
     store: Path
+
+    @property
+    def direct(self) -> Server:
+        """The same at the gateways' own port, without HAProxy."""
+        return replace(self, port=self.data_port)
 
     def request(
         self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
@@ -229,11 +235,11 @@ def running(folder: Path, store: str) -> Iterator[Server]:
     """Start the application, and on the way out stop it and see that no process is left."""
     path, ready, log = folder / "serve.yaml", folder / "ready.json", folder / "up.log"
     path.write_text(yaml.safe_dump(config(store)))
-    state, port, grpc_port = folder / "state", free_port(), free_port()
+    state, port, grpc_port, data_port = folder / "state", free_port(), free_port(), free_port()
     environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
     command = launcher(
         "--config", str(path), "--port", str(port), "--grpc-port", str(grpc_port),
-        "--ready-file", str(ready), "--state-dir", str(state),
+        "--data-port", str(data_port), "--ready-file", str(ready), "--state-dir", str(state),
     )  # fmt: skip
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -246,7 +252,9 @@ def running(folder: Path, store: str) -> Iterator[Server]:
             assert time.monotonic() < deadline, f"not ready:\n{log.read_text()}"
             time.sleep(0.05)
         document = json.loads(ready.read_text())
-        yield Server(port, grpc_port, document["admin_token"], process.pid, state, Path(store))
+        yield Server(
+            port, grpc_port, data_port, document["admin_token"], process.pid, state, Path(store)
+        )
     finally:
         _stop(process, log)
 

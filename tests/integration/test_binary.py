@@ -20,9 +20,9 @@ FORMS = [(False, False), (True, False), (False, True), (True, True)]
 
 
 @pytest.fixture
-def client(server: Server) -> Iterator[triton.InferenceServerClient]:
-    server.route()
-    made = triton.InferenceServerClient(f"localhost:{server.port}")
+def client(door: Server) -> Iterator[triton.InferenceServerClient]:
+    door.route()
+    made = triton.InferenceServerClient(f"localhost:{door.port}")
     yield made
     made.close()
 
@@ -112,10 +112,10 @@ NAN = np.full(4, np.nan, np.float32).tobytes()
     ],
 )
 def test_bad_bytes_get_400_and_a_message(
-    server: Server, content: bytes, length: object, message: str
+    door: Server, content: bytes, length: object, message: str
 ) -> None:
     length = content.index(BLOB) if length is None else length
-    answer = server.request("POST", INFER, content, {LENGTH: str(length)})
+    answer = door.request("POST", INFER, content, {LENGTH: str(length)})
     assert answer.status == 400
     assert message in answer.json()["error"]
 

@@ -22,13 +22,13 @@ CLIENTS = 30
 
 
 @contextmanager
-def connected(server: Server) -> Iterator[socket.socket]:
-    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as made:
+def connected(door: Server) -> Iterator[socket.socket]:
+    with socket.create_connection(("127.0.0.1", door.port), timeout=20) as made:
         yield made
 
 
-def test_a_body_that_trickles_in_is_answered(server: Server) -> None:
-    with connected(server) as client:
+def test_a_body_that_trickles_in_is_answered(door: Server) -> None:
+    with connected(door) as client:
         client.sendall(HEAD)
         pause = BODY_TIMEOUT_SECONDS / 10
         for start in range(0, len(BODY), len(BODY) // 4 + 1):
@@ -38,30 +38,28 @@ def test_a_body_that_trickles_in_is_answered(server: Server) -> None:
 
 
 @pytest.mark.parametrize("sent", [b"", BODY[:20]])
-def test_bodies_that_never_end_are_given_up_and_others_answered(
-    server: Server, sent: bytes
-) -> None:
-    before = server.total("rejections_total", reason="body_timeout")
+def test_bodies_that_never_end_are_given_up_and_others_answered(door: Server, sent: bytes) -> None:
+    before = door.total("rejections_total", reason="body_timeout")
     with ExitStack() as stack:
-        slow = [stack.enter_context(connected(server)) for _ in range(CLIENTS)]
+        slow = [stack.enter_context(connected(door)) for _ in range(CLIENTS)]
         for client in slow:
             client.sendall(HEAD + sent)
-        assert [server.infer(request_body()).status for _ in range(10)] == [200] * 10
+        assert [door.infer(request_body()).status for _ in range(10)] == [200] * 10
         for client in slow:
             assert client.recv(4096).startswith(b"HTTP/1.1 408")
-    assert server.total("rejections_total", reason="body_timeout") == before + CLIENTS
-    eventually(lambda: server.total("in_flight") == 0)
+    assert door.total("rejections_total", reason="body_timeout") == before + CLIENTS
+    eventually(lambda: door.total("in_flight") == 0)
 
 
 @pytest.mark.parametrize("sent", [HEAD[:30], HEAD, HEAD + BODY[:20], HEAD + BODY])
-def test_clients_that_vanish_do_no_harm(server: Server, sent: bytes) -> None:
+def test_clients_that_vanish_do_no_harm(door: Server, sent: bytes) -> None:
     for _ in range(CLIENTS):
-        with connected(server) as client:
+        with connected(door) as client:
             # Close with a reset, as a process that dies does.
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
             client.sendall(sent)
-    assert server.infer(request_body()).status == 200
-    eventually(lambda: server.total("in_flight") == 0)
+    assert door.infer(request_body()).status == 200
+    eventually(lambda: door.total("in_flight") == 0)
 
 
 @pytest.mark.parametrize(
@@ -74,9 +72,9 @@ def test_clients_that_vanish_do_no_harm(server: Server, sent: bytes) -> None:
         f"POST {INFER} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n".encode(),
     ],
 )
-def test_what_is_not_http_is_refused(server: Server, sent: bytes) -> None:
-    with connected(server) as client:
+def test_what_is_not_http_is_refused(door: Server, sent: bytes) -> None:
+    with connected(door) as client:
         client.sendall(sent)
         answer = client.recv(4096)
     assert answer == b"" or answer.split(b" ")[1].startswith((b"4", b"505"))
-    assert server.infer(request_body()).status == 200
+    assert door.infer(request_body()).status == 200

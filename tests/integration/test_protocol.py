@@ -34,9 +34,9 @@ def triton_inputs(rows: int) -> list[triton.InferInput]:
     return inputs
 
 
-def test_tritons_client_works_unchanged(server: Server) -> None:
-    server.route()
-    client = triton.InferenceServerClient(f"localhost:{server.port}")
+def test_tritons_client_works_unchanged(door: Server) -> None:
+    door.route()
+    client = triton.InferenceServerClient(f"localhost:{door.port}")
     assert client.is_server_live()
     assert client.is_server_ready()
     assert client.is_model_ready(MODEL)
@@ -55,8 +55,8 @@ def test_tritons_client_works_unchanged(server: Server) -> None:
     client.close()
 
 
-def test_tritons_client_pins_and_gets_errors(server: Server) -> None:
-    client = triton.InferenceServerClient(f"localhost:{server.port}")
+def test_tritons_client_pins_and_gets_errors(door: Server) -> None:
+    client = triton.InferenceServerClient(f"localhost:{door.port}")
     outputs = [triton.InferRequestedOutput("score", binary_data=False)]
     for variant in VARIANTS:
         answer = client.infer(MODEL, triton_inputs(2), model_version=variant, outputs=outputs)
@@ -66,8 +66,8 @@ def test_tritons_client_pins_and_gets_errors(server: Server) -> None:
     client.close()
 
 
-def test_a_header_pins(server: Server) -> None:
-    answer = server.request("POST", INFER, request_body(), {"x-slimserve-variant": "program"})
+def test_a_header_pins(door: Server) -> None:
+    answer = door.request("POST", INFER, request_body(), {"x-slimserve-variant": "program"})
     assert answer.variant == "program"
     assert answer.parameters["why"] == "pin"
     assert answer.headers["x-slimserve-variant"] == "program"
@@ -109,9 +109,9 @@ ONES = [
     ],
 )
 def test_bad_requests_get_the_right_status_and_a_message(
-    server: Server, body: Any, status: int, message: str
+    door: Server, body: Any, status: int, message: str
 ) -> None:
-    answer = server.request("POST", INFER, body)
+    answer = door.request("POST", INFER, body)
     assert answer.status == status
     assert message in answer.json()["error"]
 
@@ -125,14 +125,14 @@ def test_bad_requests_get_the_right_status_and_a_message(
         ("GET", INFER, 405),
     ],
 )
-def test_unknown_paths_and_methods(server: Server, method: str, path: str, status: int) -> None:
-    answer = server.request(method, path, b"{}" if method == "POST" else None)
+def test_unknown_paths_and_methods(door: Server, method: str, path: str, status: int) -> None:
+    answer = door.request(method, path, b"{}" if method == "POST" else None)
     assert answer.status == status
     assert set(answer.json()) == {"error"}
 
 
-def test_a_body_of_unknown_length_is_cut_off_at_the_limit(server: Server) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+def test_a_body_of_unknown_length_is_cut_off_at_the_limit(door: Server) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", door.port, timeout=20)
     chunks = (b" " * 8192 for _ in range(200))
     connection.request("POST", INFER, chunks, {"Content-Type": "application/json"})
     answer = connection.getresponse()
