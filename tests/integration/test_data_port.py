@@ -31,6 +31,10 @@ from tests.support.store import CHAMPION, MODEL, request_body, score_body
 
 CONNECTIONS = 40
 """So many that the system hands some to each gateway."""
+HEAVY = f"/v2/models/{MODEL}/versions/heavy/infer"
+LARGE_ROWS = 32
+BUSY = 3
+"""Large requests that keep a gateway's `heavy` at work for a while."""
 HOPS = {"connection", "date", "keep-alive", "server", "transfer-encoding", "x-request-id"}
 """Headers that are of the connection or of who sends the answer; the last is Ray's own."""
 
@@ -40,7 +44,6 @@ ALIKE: dict[str, tuple[str, str, Any, dict[str, str]]] = {
     "server": ("GET", "/v2", None, {}),
     "model": ("GET", f"/v2/models/{MODEL}", None, {}),
     "config": ("GET", f"/v2/models/{MODEL}/config", None, {}),
-    "docs": ("GET", "/docs", None, {}),
     "openapi": ("GET", "/openapi.json", None, {}),
     "routing": ("GET", ROUTING, None, {}),
     "catalogue": ("GET", LOADED, None, {}),
@@ -110,6 +113,7 @@ def head(length: int, *more: str) -> bytes:
         (head(MAX_BODY_BYTES + 1), 413, "body_too_large", "body: expected at most"),
         (head(10) + b"{", 408, "body_timeout", "body: expected within 1 s"),
     ],
+    ids=["noise", "no target", "negative length", "long head", "large body", "half a body"],
 )
 def test_what_haproxy_or_ray_would_answer_the_gateway_answers_itself(
     server: Server, sent: bytes, status: int, reason: str, message: str
@@ -144,16 +148,17 @@ def test_requests_that_are_half_there_take_nobodys_turn(server: Server) -> None:
 def test_requests_beyond_what_a_gateway_may_have_wait_for_their_turn(server: Server) -> None:
     """Behind HAProxy the same flood would get 429."""
     body = json.dumps(request_body()).encode()
-    path = f"/v2/models/{MODEL}/versions/heavy/infer"
     flood = GATEWAYS * ONGOING_REQUESTS + 100
+    answered = {"variant": "heavy", "outcome": "ok"}
+    before = server.total("requests_total", **answered)
     with ExitStack() as stack:
         clients = [stack.enter_context(connected(server)) for _ in range(flood)]
         for client in clients:
-            client.request("POST", path, body)
+            client.request("POST", HEAVY, body)
         most = 0.0
-        while server.total("requests_total", variant="heavy", outcome="ok") == 0:
+        while server.total("requests_total", **answered) < before + flood / 4:
             most = max(most, *(value for _, value in server.direct.samples("in_flight")))
-        assert most <= ONGOING_REQUESTS
+        assert ONGOING_REQUESTS * 0.9 <= most <= ONGOING_REQUESTS
         # Health is not asked to wait.
         assert server.direct.request("GET", "/v2/health/live").status == 200
         assert Counter(client.getresponse().status for client in clients) == {200: flood}
@@ -307,3 +312,64 @@ def test_haproxys_clients_do_not_rest(server: Server) -> None:
         answers = list(pool.map(lambda _: server.infer(request_body(), "slow"), range(48)))
     assert 429 in {answer.status for answer in answers}
     assert server.total("data_port_rests_total") == rests
+
+
+@contextmanager
+def on_one_gateway(server: Server, count: int) -> Iterator[list[http.client.HTTPConnection]]:
+    """Connections to the same gateway."""
+    with ExitStack() as stack:
+        clients = [stack.enter_context(connected(server)) for _ in range(CONNECTIONS)]
+        [gateway, *_] = server.replicas("Gateway")
+        eventually(lambda: sum(connections(server).values()) >= CONNECTIONS)
+        theirs = of(gateway, server)
+        found = [client for client in clients if client.sock.getsockname()[1] in theirs]
+        assert len(found) >= count
+        yield found[:count]
+
+
+def send_large(client: http.client.HTTPConnection) -> None:
+    client.request("POST", HEAVY, json.dumps(request_body(LARGE_ROWS)))
+
+
+def in_flight(server: Server) -> float:
+    return server.total("in_flight")
+
+
+def test_a_deadline_is_kept(server: Server) -> None:
+    before = server.total("requests_total", variant="heavy", outcome="deadline")
+    with on_one_gateway(server, BUSY + 1) as (hurried, *busy):
+        for client in busy:
+            send_large(client)
+        eventually(lambda: in_flight(server) == BUSY)
+        hurried.request(
+            "POST", HEAVY, json.dumps(request_body()), {"x-request-timeout-seconds": "0.05"}
+        )
+        answer = hurried.getresponse()
+        assert answer.status == 504
+        assert "variant 'heavy' has no answer within the time" in answer.read().decode()
+        assert server.total("requests_total", variant="heavy", outcome="deadline") == before + 1
+        assert [client.getresponse().status for client in busy] == [200] * BUSY
+        # It was in time for the client to go on with the connection.
+        assert ask(hurried) == 200
+
+
+def test_who_vanishes_is_counted_and_not_computed_for(server: Server) -> None:
+    def counted() -> tuple[float, float]:
+        cancelled = server.total("requests_total", variant="heavy", outcome="cancelled")
+        return cancelled, server.total("batch_rows_sum", variant="heavy")
+
+    cancelled, rows = counted()
+    with on_one_gateway(server, BUSY + 4) as clients:
+        gone, busy = clients[:4], clients[4:]
+        for client in busy:
+            send_large(client)
+        eventually(lambda: in_flight(server) == BUSY)
+        for client in gone:
+            client.request("POST", HEAVY, json.dumps(request_body()))
+        eventually(lambda: in_flight(server) == BUSY + 4)
+        for client in gone:
+            client.close()
+        eventually(lambda: counted()[0] == cancelled + 4)
+        assert [client.getresponse().status for client in busy] == [200] * BUSY
+    assert counted() == (cancelled + 4, rows + BUSY * LARGE_ROWS)
+    eventually(lambda: in_flight(server) == 0)

@@ -33,17 +33,17 @@ def test_one_poisonous_request_among_many_falls_back_alone(server: Server) -> No
     assert Counter(variants) == {"fragile": 39, CHAMPION: 1}
 
 
-def test_a_burst_on_a_full_queue_is_shed(server: Server) -> None:
-    before = server.total("requests_total", variant="slow", outcome="shed")
+def test_a_burst_on_a_full_queue_is_shed(door: Server) -> None:
+    before = door.total("requests_total", variant="slow", outcome="shed")
     with ThreadPoolExecutor(32) as pool:
-        answers = list(pool.map(lambda _: server.infer(request_body(), "slow"), range(64)))
+        answers = list(pool.map(lambda _: door.infer(request_body(), "slow"), range(64)))
     statuses = Counter(answer.status for answer in answers)
     assert set(statuses) == {200, 429}
     shed = next(answer for answer in answers if answer.status == 429)
     assert shed.headers["retry-after"] == "1"
     assert "variant 'slow' has 2 rows waiting, at most 2 may" in shed.json()["error"]
     assert all(answer.variant == "slow" for answer in answers if answer.status == 200)
-    after = server.total("requests_total", variant="slow", outcome="shed")
+    after = door.total("requests_total", variant="slow", outcome="shed")
     assert after == before + statuses[429]
 
 

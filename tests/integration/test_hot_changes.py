@@ -21,7 +21,7 @@ from tests.support.store import (
 
 ADDED = "added"
 ASKED = 4 * GATEWAYS
-"""So many requests on connections of their own reach every gateway."""
+"""So many requests on connections of their own reach every gateway; at the data port most likely."""
 
 
 @pytest.fixture
@@ -59,34 +59,32 @@ def in_memory(server: Server) -> list[float]:
     return [value for _, value in server.samples("loaded_variants")]
 
 
-def test_no_request_fails_while_variants_come_change_and_go(
-    server: Server, store: Publisher
-) -> None:
-    served, held = server.versions(), in_memory(server)
+def test_no_request_fails_while_variants_come_change_and_go(door: Server, store: Publisher) -> None:
+    served, held = door.versions(), in_memory(door)
     assert len(held) == GATEWAYS
-    with constant_load(server) as load:
+    with constant_load(door) as load:
         put_into(store, 0.5)
-        assert ADDED not in server.versions()
-        assert server.load(ADDED).status == 200
-        assert all(server.versions() == [*served, ADDED] for _ in range(ASKED))
-        assert answered(server) == {round(expected(0.5), 4)}
+        assert ADDED not in door.versions()
+        assert door.load(ADDED).status == 200
+        assert all(door.versions() == [*served, ADDED] for _ in range(ASKED))
+        assert answered(door) == {round(expected(0.5), 4)}
 
-        version = server.route({CHAMPION: 0.5, ADDED: 0.5})
+        version = door.route({CHAMPION: 0.5, ADDED: 0.5})
         eventually(lambda: load.of(ADDED) > 50)
-        refused = server.unload(ADDED)
+        refused = door.unload(ADDED)
         assert refused.status == 409
         assert f"weight 0.5 in routing table {version}" in refused.json()["error"]
 
         put_into(store, -0.5)
-        assert server.load(ADDED).status == 200
-        assert answered(server) == {round(expected(-0.5), 4)}
-        eventually(lambda: in_memory(server) == [count + 1 for count in held])
+        assert door.load(ADDED).status == 200
+        assert answered(door) == {round(expected(-0.5), 4)}
+        eventually(lambda: in_memory(door) == [count + 1 for count in held])
 
-        server.route()
-        assert server.unload(ADDED).status == 200
-        assert all(server.versions() == served for _ in range(ASKED))
-        assert server.infer(request_body(), ADDED).status == 404
-        eventually(lambda: in_memory(server) == held)
+        door.route()
+        assert door.unload(ADDED).status == 200
+        assert all(door.versions() == served for _ in range(ASKED))
+        assert door.infer(request_body(), ADDED).status == 404
+        eventually(lambda: in_memory(door) == held)
     assert set(load.statuses) == {200}, load.failures
     assert load.statuses[200] > 200
 

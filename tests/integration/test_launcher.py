@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import json
+import re
 import socket
 import subprocess
 from pathlib import Path
 
 import psutil
 import pytest
+import yaml
 
 from compression.store import Publisher
 from serve_app.launcher.ports import free_port
@@ -22,11 +25,13 @@ from tests.support.store import CHAMPION, MODEL, build_store, make_onnx, publish
 
 
 def up(
-    store: Path, *arguments: str, port: int | None = None, grpc_port: int = 0
+    store: Path, *arguments: str, port: int | None = None, grpc_port: int = 0, data_port: int = 0
 ) -> tuple[int, str]:
     """Exit code and standard error of a start that must fail."""
     where = ["--store", str(store), "--model", MODEL, "--port", str(port or free_port())]
     where += ["--grpc-port", str(grpc_port), "--state-dir", str(store.parent / "state")]
+    # The shipped configuration's data port may well be taken where tests run.
+    where += ["--data-port", str(data_port)]
     ended = subprocess.run(
         launcher(*where, *arguments), capture_output=True, text=True, cwd=REPOSITORY,
         timeout=90, check=False,
@@ -79,6 +84,38 @@ def test_a_grpc_port_that_is_taken(tmp_path: Path) -> None:
     assert "--grpc-port" in message
 
 
+def test_a_data_port_that_is_taken(tmp_path: Path) -> None:
+    build_store(tmp_path / "store")
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port = held.getsockname()[1]
+        code, message = up(tmp_path / "store", data_port=port)
+    assert code == 3
+    assert f"port {port} is held by" in message
+    assert "choose another with --data-port" in message
+
+
+def test_a_data_port_that_gateways_of_another_run_share(tmp_path: Path) -> None:
+    """They would let a further one in, and each run would get a part of the other's clients."""
+    build_store(tmp_path / "store")
+    with socket.socket() as held:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        held.bind(("0.0.0.0", 0))
+        held.listen()
+        port = held.getsockname()[1]
+        code, message = up(tmp_path / "store", data_port=port)
+    assert code == 3
+    assert f"port {port} is held by" in message
+
+
+def test_ports_that_are_the_same(tmp_path: Path) -> None:
+    build_store(tmp_path / "store")
+    port = free_port()
+    code, message = up(tmp_path / "store", port=port, data_port=port)
+    assert code == 2
+    assert f"--data-port: expected another port than --port, given {port} for both" in message
+
+
 def test_a_mistake_in_the_config(tmp_path: Path) -> None:
     path = tmp_path / "serve.yaml"
     path.write_text("applications: [{args: {stoer: x}}]")
@@ -102,7 +139,11 @@ def test_it_says_where_everything_is(server: Server) -> None:
     for path in (INFER, ROUTING, LOADED, "/metrics"):
         assert f"http://localhost:{server.port}{path}" in said
     assert f"grpc://localhost:{server.grpc_port}" in said
-    assert f"curl -s -X POST http://localhost:{server.port}{INFER} -d @" in said
+    direct = f"http://localhost:{server.data_port}"
+    assert re.search(f"^direct +{direct}$", said, re.MULTILINE)
+    assert f"curl -s -X POST {direct}{INFER} -d @" in said
+    ready = json.loads((server.state_dir.parent / "ready.json").read_text())
+    assert (ready["url"], ready["direct"]) == (f"http://localhost:{server.port}", direct)
     version = server.route({CHAMPION: 0.5, "close": 0.5})
     log = server.state_dir.parent / "up.log"
     eventually(lambda: f"routing table {version}: original 0.5, close 0.5" in log.read_text(), 20)
@@ -110,12 +151,19 @@ def test_it_says_where_everything_is(server: Server) -> None:
 
 @pytest.mark.timeout(120)
 def test_a_variant_that_computes_something_else(tmp_path: Path) -> None:
-    """Only a replica finds this out; the launcher says why it failed, and leaves nothing behind."""
+    """Only a replica finds this out; the launcher says why it failed, and leaves nothing behind.
+
+    A data port that is switched off may be taken.
+    """
     store = tmp_path / "store"
     build_store(store)
     publisher = Publisher(str(store))
     publish(publisher, "wrong", make_onnx(), probe_offset=0.1)
-    code, message = up(store)
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        gateway = {"data_port": {"port": held.getsockname()[1]}}
+        path = tmp_path / "serve.yaml"
+        path.write_text(yaml.safe_dump({"applications": [{"args": {"gateway": gateway}}]}))
+        code, message = up(store, "--config", str(path), data_port=0)
     assert code == 5
     assert "variant 'wrong' scores sample row" in message
     assert CHAMPION not in message

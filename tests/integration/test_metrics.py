@@ -47,11 +47,11 @@ def test_one_scrape_sees_every_replica(server: Server) -> None:
 
 
 @pytest.fixture
-def prometheus(server: Server, tmp_path: Path) -> Iterator[str]:
+def prometheus(door: Server, tmp_path: Path) -> Iterator[str]:
     """A real Prometheus that scrapes the application twice a second."""
     scrape = {
         "job_name": "slimserve",
-        "static_configs": [{"targets": [f"localhost:{server.port}"]}],
+        "static_configs": [{"targets": [f"localhost:{door.port}"]}],
     }
     timing = {"scrape_interval": "500ms", "scrape_timeout": "500ms"}
     config = tmp_path / "prometheus.yml"
@@ -85,11 +85,11 @@ def counted(url: str, expression: str, expected: float) -> bool:
     return query(url, expression) == expected
 
 
-def test_prometheus_counts_the_requests_that_were_sent(server: Server, prometheus: str) -> None:
-    server.route({CHAMPION: 0.5, "close": 0.5})
-    before = server.counts("requests_total", "variant", "outcome")
-    answers = [server.infer(request_body(customer_id=n)) for n in range(REQUESTS)]
-    server.infer(b"{")
+def test_prometheus_counts_the_requests_that_were_sent(door: Server, prometheus: str) -> None:
+    door.route({CHAMPION: 0.5, "close": 0.5})
+    before = door.counts("requests_total", "variant", "outcome")
+    answers = [door.infer(request_body(customer_id=n)) for n in range(REQUESTS)]
+    door.infer(b"{")
     for variant in (CHAMPION, "close"):
         sent = sum(answer.variant == variant for answer in answers)
         expected = before[variant, "ok"] + sent

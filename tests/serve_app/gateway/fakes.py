@@ -14,7 +14,7 @@ from serve_app.catalogue import Catalogue, Entry, read_manifests
 from serve_app.config import AppConfig, LimitsConfig, ShadowConfig, VariantConfig
 from serve_app.gateway.app import GatewayApp
 from serve_app.gateway.control import Changed
-from serve_app.gateway.discovery import Ports
+from serve_app.gateway.discovery import NO_PORTS, Ports
 from serve_app.gateway.predict import Predictor
 from serve_app.gateway.served import Served
 from serve_app.gateway.shadow import Shadows
@@ -126,7 +126,7 @@ class Gateway:
         store: str = "nowhere",
         max_body_bytes: int = 4096,
         threshold: float = 0.5,
-        grpc_port: int | None = None,
+        ports: Ports = NO_PORTS,
     ) -> None:
         config = AppConfig(
             store=store,
@@ -151,7 +151,7 @@ class Gateway:
         self.served.change(catalogue_of(self.manifests))
         self.app = GatewayApp(
             config, self.served, self.predictor, self.shadows, self.metrics, self.control, token,
-            example(), Ports(grpc_port),
+            example(), ports,
         )  # fmt: skip
 
     def route(self, weights: dict[str, float], version: int = 1, **more: Any) -> None:

@@ -14,6 +14,7 @@ from serve_app.errors import (
     ServingError,
     VariantFailedError,
 )
+from serve_app.gateway.discovery import Ports
 from tests.serve_app.gateway.fakes import TOKEN, Gateway
 from tests.support.asgi import Answer, call
 from tests.support.store import CHAMPION, request_body
@@ -356,9 +357,18 @@ async def test_metrics_are_text(gateway: Gateway) -> None:
     assert b'slimserve_table_version{model="fraud",replica="gateway-1"} 1.0' in answer.body
 
 
-async def test_the_index_says_where_grpc_is_spoken() -> None:
-    index = (
-        await call(Gateway(grpc_port=9000).app, "GET", "/", headers={"Host": "models:80"})
-    ).json()
-    assert index["grpc"] == "grpc://models:9000"
-    assert "grpc" not in (await call(Gateway().app, "GET", "/")).json()
+@pytest.mark.parametrize(
+    ("ports", "told"),
+    [
+        (Ports(), {}),
+        (Ports(grpc=9000), {"grpc": "grpc://models:9000"}),
+        (Ports(data=8080), {"direct": "http://models:8080"}),
+        (Ports(9000, 8080), {"grpc": "grpc://models:9000", "direct": "http://models:8080"}),
+    ],
+)
+async def test_the_index_says_where_it_is_reached_besides(
+    ports: Ports, told: dict[str, str]
+) -> None:
+    answer = await call(Gateway(ports=ports).app, "GET", "/", headers={"Host": "models:80"})
+    index = answer.json()
+    assert {key: index[key] for key in ("grpc", "direct") if key in index} == told

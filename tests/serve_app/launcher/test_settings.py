@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from serve_app.config import DataPortConfig
 from serve_app.errors import ConfigError
 from serve_app.launcher.settings import SERVICER, read_settings
 
@@ -19,6 +20,7 @@ def test_the_shipped_config_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (settings.config.store, settings.config.model) == ("out/demo/store", "fraud")
     assert (settings.application, settings.port) == ("slimserve", 8000)
     assert settings.grpc_port == 9000
+    assert settings.config.gateway.data_port == DataPortConfig()
 
 
 def test_ray_serve_finds_the_shipped_configs_servicer() -> None:
@@ -49,6 +51,39 @@ def test_grpc_is_spoken_where_it_is_configured(
     args = {"store": "s", "model": "m"}
     path.write_text(yaml.safe_dump({"applications": [{"args": args}], "grpc_options": options}))
     assert read_settings(path, None, None, None, None, given).grpc_port == port
+
+
+@pytest.mark.parametrize(
+    ("configured", "given", "expected"),
+    [
+        (None, None, None),
+        ({}, None, DataPortConfig()),
+        ({"port": 9001}, None, DataPortConfig(port=9001)),
+        ({"port": 9001, "rest_seconds": 0}, 9002, DataPortConfig(port=9002, rest_seconds=0)),
+        ({"port": 9001}, 0, None),
+        (None, 9002, DataPortConfig(port=9002)),
+        (None, 0, None),
+    ],
+)
+def test_the_data_port_is_where_it_is_configured(
+    tmp_path: Path,
+    configured: dict[str, object] | None,
+    given: int | None,
+    expected: DataPortConfig | None,
+) -> None:
+    path = tmp_path / "serve.yaml"
+    gateway = {"num_replicas": 2, "data_port": configured}
+    args = {"store": "s", "model": "m", "gateway": gateway}
+    path.write_text(yaml.safe_dump({"applications": [{"args": args}]}))
+    settings = read_settings(path, None, None, None, None, None, given)
+    assert settings.config.gateway.data_port == expected
+    assert settings.config.gateway.num_replicas == 2
+
+
+def test_a_given_data_port_is_a_port() -> None:
+    path = REPOSITORY / "deploy" / "serve.yaml"
+    with pytest.raises(ConfigError, match="gateway.data_port.port: .* less than or equal to 65535"):
+        read_settings(path, "s", "m", None, None, None, 70000)
 
 
 def test_the_command_line_wins() -> None:
