@@ -6,19 +6,23 @@ import os
 import socket
 from pathlib import Path
 
-from serve_app.errors import PortTakenError
+from serve_app.errors import ConfigError, PortTakenError
 
 _LISTEN = "0A"
+_LAST = 65535
 _RAY = "ray::"
-"""How the names of Ray's workers begin, the one that starts HAProxy among them."""
+"""How the names of Ray's workers begin: gateways, and the one that starts HAProxy."""
 
 
 def check_port(port: int, option: str = "--port") -> None:
     """Let a port pass that can be listened on; `option` is how another one is chosen.
 
     Raises:
+        ConfigError: there is no such port.
         PortTakenError: naming the process that holds it, where this user may know, and the remedy.
     """
+    if not 1 <= port <= _LAST:
+        raise ConfigError(f"{option}: expected a port from 1 to {_LAST}, given {port}")
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -53,18 +57,23 @@ def _explain(port: int, found: list[tuple[int, str]], option: str) -> str:
     if not found:
         return f"port {port} is taken by another process: stop it, or choose another with {option}"
     names = ", ".join(f"{command} (pid {pid})" for pid, command in found)
+    if any(_is_in_use(pid, command) for pid, command in found):
+        return (
+            f"port {port} is held by {names} of an application that is running: stop that one "
+            f"where it was started, or choose another port with {option}"
+        )
     if all(command == "haproxy" for _, command in found):
-        if any(_parent_command(pid).startswith(_RAY) for pid, _ in found):
-            return (
-                f"port {port} is held by {names} of an application that is running: stop that "
-                "one where it was started, or choose another port with --port"
-            )
         pids = " ".join(str(pid) for pid, _ in found)
         return (
             f"port {port} is held by {names}, left over from a run that was killed: "
             f"stop it with 'kill {pids}', or choose another port with {option}"
         )
     return f"port {port} is held by {names}: stop it, or choose another with {option}"
+
+
+def _is_in_use(pid: int, command: str) -> bool:
+    """Whether it is a gateway, or an HAProxy whose Ray is there."""
+    return (_parent_command(pid) if command == "haproxy" else command).startswith(_RAY)
 
 
 def _listening_inodes(port: int) -> set[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +46,8 @@ def read_settings(
     a given port of 0 switches it off. So it is with the data port and `gateway.data_port`.
 
     Raises:
-        ConfigError: the file is missing, is not a Serve config of one application, or its args
-            are wrong.
+        ConfigError: the file is missing, is not a Serve config of one application, its args are
+            wrong, or two ports are the same.
     """
     document = _load(path)
     application = _application(document, path or DEFAULT_CONFIG)
@@ -55,12 +56,26 @@ def read_settings(
     args |= {"model": model} if model is not None else {}
     args |= {"state_dir": state} if state is not None else {}
     options = document.get("http_options") or {}
-    return Settings(
+    settings = Settings(
         config=_with_data_port(parse_config(args), data_port),
         application=str(application.get("name", APPLICATION)),
         port=port if port is not None else int(options.get("port", DEFAULT_PORT)),
         grpc_port=_grpc_port(document) if grpc_port is None else grpc_port or None,
     )
+    _check_different(settings)
+    return settings
+
+
+def _check_different(settings: Settings) -> None:
+    """HAProxy and gateways would share a port, and each get some of the other's clients."""
+    data_port = settings.config.gateway.data_port
+    ports = {"--port": settings.port, "--grpc-port": settings.grpc_port}
+    ports["--data-port"] = None if data_port is None else data_port.port
+    for one, other in combinations(ports, 2):
+        if ports[one] == ports[other] is not None:
+            raise ConfigError(
+                f"{one} and {other}: expected different ports, given {ports[one]} for both"
+            )
 
 
 def _with_data_port(config: AppConfig, port: int | None) -> AppConfig:

@@ -21,7 +21,7 @@ from tests.support.store import (
 
 ADDED = "added"
 ASKED = 4 * GATEWAYS
-"""So many requests on connections of their own reach every gateway; at the data port most likely."""
+"""So many requests on connections of their own reach every gateway, at the data port nearly so."""
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from serve_app.errors import PortTakenError
+from serve_app.errors import ConfigError, PortTakenError
 from serve_app.launcher.ports import check_port, free_port, holders
 
 
@@ -47,6 +47,13 @@ def test_a_haproxy_that_is_in_use_is_not_called_stale(monkeypatch: pytest.Monkey
     with socket.create_server(("127.0.0.1", 0)) as server:
         monkeypatch.setattr("serve_app.launcher.ports.holders", lambda _: [(pid, "haproxy")])
         with pytest.raises(PortTakenError, match="of an application that is running") as raised:
-            check_port(server.getsockname()[1])
+            check_port(server.getsockname()[1], "--data-port")
     worker.communicate("")
     assert "kill" not in str(raised.value)
+    assert "choose another port with --data-port" in str(raised.value)
+
+
+@pytest.mark.parametrize("port", [-1, 0, 65536])
+def test_what_is_no_port_is_said(port: int) -> None:
+    with pytest.raises(ConfigError, match=f"--data-port: expected a port from 1 .* given {port}"):
+        check_port(port, "--data-port")

@@ -80,10 +80,26 @@ def test_the_data_port_is_where_it_is_configured(
     assert settings.config.gateway.num_replicas == 2
 
 
-def test_a_given_data_port_is_a_port() -> None:
+@pytest.mark.parametrize(
+    ("port", "grpc_port", "data_port", "message"),
+    [
+        (8080, None, None, "--port and --data-port: .* given 8080 for both"),
+        (None, None, 8000, "--port and --data-port: .* given 8000 for both"),
+        (None, None, 9000, "--grpc-port and --data-port: .* given 9000 for both"),
+        (9000, None, None, "--port and --grpc-port: .* given 9000 for both"),
+    ],
+)
+def test_no_two_ports_are_the_same(
+    port: int | None, grpc_port: int | None, data_port: int | None, message: str
+) -> None:
     path = REPOSITORY / "deploy" / "serve.yaml"
-    with pytest.raises(ConfigError, match="gateway.data_port.port: .* less than or equal to 65535"):
-        read_settings(path, "s", "m", None, None, None, 70000)
+    with pytest.raises(ConfigError, match=message):
+        read_settings(path, "s", "m", port, None, grpc_port, data_port)
+
+
+def test_what_is_switched_off_is_no_port() -> None:
+    path = REPOSITORY / "deploy" / "serve.yaml"
+    assert read_settings(path, "s", "m", 8080, None, 0, 0).port == 8080
 
 
 def test_the_command_line_wins() -> None:
