@@ -129,6 +129,9 @@ class RayControl:
 class Gateway(GrpcMethods):
     """Speaks HTTP and gRPC for one model; serves the inline variants itself."""
 
+    _data_port: DataPort | None = None
+    """Known before `__init__`: Ray Serve destroys what it could not start, too."""
+
     async def __init__(  # type: ignore[misc]  # Ray's actors may have one
         self,
         config: AppConfig,
@@ -169,7 +172,6 @@ class Gateway(GrpcMethods):
         self._follower = asyncio.get_running_loop().create_task(self._follow())
         settle()
         # Last: who can connect is answered.
-        self._data_port: DataPort | None = None
         if data_port is not None:
             limits = _port_limits(data_port, config.gateway, config.limits)
             self._data_port = DataPort(self._app, limits, self._metrics.data_port)

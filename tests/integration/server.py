@@ -230,20 +230,24 @@ def launcher(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "serve_app", "up", *arguments]
 
 
+def clean_environment() -> dict[str, str]:
+    """The environment, but for what this process's Ray has put there."""
+    return {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
+
+
 @contextmanager
 def running(folder: Path, store: str) -> Iterator[Server]:
     """Start the application, and on the way out stop it and see that no process is left."""
     path, ready, log = folder / "serve.yaml", folder / "ready.json", folder / "up.log"
     path.write_text(yaml.safe_dump(config(store)))
     state, port, grpc_port, data_port = folder / "state", free_port(), free_port(), free_port()
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
     command = launcher(
         "--config", str(path), "--port", str(port), "--grpc-port", str(grpc_port),
         "--data-port", str(data_port), "--ready-file", str(ready), "--state-dir", str(state),
     )  # fmt: skip
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, stdout=output, stderr=output, cwd=REPOSITORY, env=environment
+            command, stdout=output, stderr=output, cwd=REPOSITORY, env=clean_environment()
         )
     try:
         deadline = time.monotonic() + START_SECONDS
@@ -256,10 +260,11 @@ def running(folder: Path, store: str) -> Iterator[Server]:
             port, grpc_port, data_port, document["admin_token"], process.pid, state, Path(store)
         )
     finally:
-        _stop(process, log)
+        stop(process, log)
 
 
-def _stop(process: subprocess.Popen[bytes], log: Path) -> None:
+def stop(process: subprocess.Popen[bytes], log: Path) -> None:
+    """End it in order, if it has not ended yet, and see that no process is left."""
     family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
     process.send_signal(signal.SIGTERM)
     try:
