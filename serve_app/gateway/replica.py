@@ -202,8 +202,10 @@ class Gateway(GrpcMethods):
 
     async def apply_catalogue(self, document: dict[str, Any]) -> dict[str, Any]:
         """Serve a catalogue from now on; the controller's broadcast calls it."""
+        before = self._lineup.version
         taken = await self._take(document, self._lineup.apply)
-        asyncio.get_running_loop().call_later(_RETIRED_SECONDS, settle)
+        if self._lineup.version != before:
+            asyncio.get_running_loop().call_later(_RETIRED_SECONDS, settle)
         return taken
 
     async def metrics(self) -> tuple[str, Families]:

@@ -79,6 +79,23 @@ def test_a_full_pool_drops_and_never_delays(stub_server: StubServer, store: Path
     assert run.sent + run.dropped == 100
 
 
+def test_what_is_due_while_the_pool_is_full_is_dropped_together(
+    stub_server: StubServer, store: Path
+) -> None:
+    url = stub_server(workers=1, service_seconds={"small": 0.2})
+    with Generator(_setup(url, store)) as generator:
+        run = generator.open_loop(
+            ProbeSpec(
+                variant="small", rate_per_second=20_000, duration_seconds=1.0, max_in_flight=4
+            )
+        ).measurement
+    assert run.scheduled == 20_000
+    assert run.sent + run.dropped == 20_000
+    assert run.dropped > 19_000
+    # One by one they would take what the machine has, and the walk would be late.
+    assert run.elapsed_seconds < 5.0
+
+
 def test_a_hopeless_probe_stops_early(stub_server: StubServer, store: Path) -> None:
     url = stub_server(workers=1, service_seconds={"small": 0.02}, queue=10_000)
     with Generator(_setup(url, store)) as generator:
