@@ -67,12 +67,12 @@ def test_baselines_are_measured_in_turn_and_judged(
     measured = {(row["name"], row["body"], row["rows"], row["connections"]): row
                 for row in results["servers"]}  # fmt: skip
     assert set(measured) == {
-        ("bare-asgi", "json", 1, 1), ("bare-asgi", "json", 1, 4), ("bare-asgi", "binary", 32, 8),
+        ("bare-asgi", "json", 1, 1), ("bare-asgi", "json", 1, 4), ("bare-asgi", "binary", 32, 16),
         ("fastapi-by-hand", "json", 1, 1), ("fastapi-by-hand", "json", 1, 4),
         ("ort-loop", "arrays", 32, 1),
     }  # fmt: skip
     assert all(row["requests_per_second"] > 0 for row in measured.values())
-    binary = measured["bare-asgi", "binary", 32, 8]
+    binary = measured["bare-asgi", "binary", 32, 16]
     assert binary["rows_per_second"] == pytest.approx(32 * binary["requests_per_second"])
     expected = "wrk" if shutil.which("wrk") else "own"
     assert binary["client"] == expected
@@ -123,7 +123,8 @@ def test_a_server_that_refuses_a_body_is_quoted(tiny_store: Path, tmp_path: Path
 
 
 def test_slimserve_gets_the_variant_in_each_placement(tiny_store: Path, tmp_path: Path) -> None:
-    field = Field(_options(tiny_store, tmp_path, gateways=2))
+    options = _options(tiny_store, tmp_path, gateways=2)
+    field = Field(options)
     for name, placement in ((INLINE, "inline"), (DEPLOYMENT, "deployment")):
         contender = field.server(name)
         assert contender.placement == placement
@@ -132,8 +133,8 @@ def test_slimserve_gets_the_variant_in_each_placement(tiny_store: Path, tmp_path
         assert application["args"]["gateway"]["num_replicas"] == 2
         assert application["args"]["variants"][0] == {"name": "close", "placement": placement}
         assert application["args"]["variants"][1] == {"name": "original"}
-        assert contender.url.startswith("http://127.0.0.1:8080/")
-    assert field.server(PROXIED).url.startswith("http://127.0.0.1:8000/")
+        assert contender.url.startswith(f"http://127.0.0.1:{options.data_port}/")
+    assert field.server(PROXIED).url.startswith(f"http://127.0.0.1:{options.port}/")
     assert field.loop() is not None
 
 
