@@ -35,7 +35,7 @@ def open_sockets() -> int:
 
 
 def connections() -> list[Connection]:
-    return [thing for thing in gc.get_objects() if isinstance(thing, Connection)]
+    return [thing for thing in gc.get_objects() if type(thing) is Connection]
 
 
 # Who may connect.
