@@ -90,7 +90,7 @@ bench-quantisation: $(INSTALLED)  ## every way to quantise the original (resumes
 bench-published: $(INSTALLED)  ## the fraud data's baselines beside the published figures (minutes)
 	$(PYTHON) -m compression published --out out/bench-published
 
-bench-serving: $(INSTALLED)  ## the same int8 file here and behind four other ways (40 minutes)
+bench-serving: $(INSTALLED)  ## the same int8 file here and behind four other ways (half an hour)
 	@test -e out/demo/store/fraud/model.json || $(MAKE) --no-print-directory compress PROFILE=demo
 	$(PYTHON) -m loadtest bench-serving --store out/demo/store --out out/bench-serving
 

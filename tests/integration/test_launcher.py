@@ -64,34 +64,15 @@ def test_a_file_that_was_changed(tmp_path: Path) -> None:
     assert "sha256" in message
 
 
-def test_a_port_that_is_taken(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["port", "grpc_port", "data_port"])
+def test_a_port_that_is_taken(tmp_path: Path, kind: str) -> None:
     build_store(tmp_path / "store")
     with socket.create_server(("127.0.0.1", 0)) as held:
         port = held.getsockname()[1]
-        code, message = up(tmp_path / "store", port=port)
+        code, message = up(tmp_path / "store", **{kind: port})
     assert code == 3
     assert f"port {port} is held by" in message
-    assert "--port" in message
-
-
-def test_a_grpc_port_that_is_taken(tmp_path: Path) -> None:
-    build_store(tmp_path / "store")
-    with socket.create_server(("127.0.0.1", 0)) as held:
-        port = held.getsockname()[1]
-        code, message = up(tmp_path / "store", grpc_port=port)
-    assert code == 3
-    assert f"port {port} is held by" in message
-    assert "--grpc-port" in message
-
-
-def test_a_data_port_that_is_taken(tmp_path: Path) -> None:
-    build_store(tmp_path / "store")
-    with socket.create_server(("127.0.0.1", 0)) as held:
-        port = held.getsockname()[1]
-        code, message = up(tmp_path / "store", data_port=port)
-    assert code == 3
-    assert f"port {port} is held by" in message
-    assert "choose another with --data-port" in message
+    assert f"choose another with --{kind.replace('_', '-')}" in message
 
 
 def test_a_data_port_that_has_gateways_already(server: Server, tmp_path: Path) -> None:
