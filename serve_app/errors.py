@@ -37,6 +37,7 @@ SlimserveError                     HTTP  reason (metric label)
     ├── ConfigError                2     configuration, before anything is started
     ├── PortTakenError             3
     ├── StartFailedError           4     Ray or the application did not come up
+    │   └── UnusableGpuError       4     a GPU was reserved, and nothing can be computed on it
     └── SelfCheckError             5     a variant does not reproduce its recorded scores
 The model store's own errors (`compression.store.errors`) end the launcher with 7 and 8.
 """
@@ -289,6 +290,10 @@ class PortTakenError(StartError):
 
 class StartFailedError(StartError):
     """Ray or the application did not come up."""
+
+
+class UnusableGpuError(StartFailedError):
+    """There is a GPU, and the runtime would silently compute on the CPU."""
 
 
 class SelfCheckError(StartError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import numpy.typing as npt
@@ -16,13 +16,24 @@ class Runner(Protocol):
 
     platform: str
     """As the Open Inference Protocol's model metadata names it."""
-    detail: str
-    """What it runs on, for logs and metadata: execution providers, threads."""
+
+    @property
+    def detail(self) -> str:
+        """What it runs on, for logs and metadata: execution providers, threads."""
+        ...
 
     def run(self, inputs: Mapping[str, npt.NDArray[Any]]) -> Arrays:
         """Outputs by name for a batch.
 
         Shapes and dtypes are those of `model.json`; the first dimension is the same everywhere.
         Whatever the runtime raises comes through.
+        """
+        ...
+
+    def warm_up(self, batch_of: Callable[[int], Arrays], rows: int) -> bool:
+        """Make ready for batches of up to `rows` rows, so that no caller pays for it.
+
+        `batch_of(n)` is a batch of n rows such as callers send. True: batches are computed in
+        another way from now on.
         """
         ...

@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from compression.store import (
 )
 from compression.store.layout import PROBE_ROWS
 from serve_app.errors import SelfCheckError
-from serve_app.runners.base import Runner
+from serve_app.runners.base import Arrays, Runner
 from serve_app.runners.onnx import OnnxRunner
 from serve_app.sizes import batch_rows_for
 
@@ -83,10 +84,11 @@ def load_variant(
     except CorruptArtifactError as error:
         raise CorruptArtifactError(f"variant {variant!r} of {model!r}: {error}") from error
     check_scores(runner, files.manifest, document, samples)
-    one, many = _time(runner, samples, 1), _time(runner, samples, PROBE_ROWS)
-    seconds_per_row = max(0.0, (many - one) / max(1, PROBE_ROWS - 1))
-    _warm_up(runner, samples, max_batch_rows or batch_rows_for(seconds_per_row))
-    return LoadedVariant(runner, files.manifest, one, seconds_per_row)
+    one, a_row = _time(runner, samples)
+    if runner.warm_up(partial(_batch, samples), max_batch_rows or batch_rows_for(a_row)):
+        check_scores(runner, files.manifest, document, samples)
+        one, a_row = _time(runner, samples)
+    return LoadedVariant(runner, files.manifest, one, a_row)
 
 
 def check_scores(
@@ -118,17 +120,21 @@ def check_scores(
         )
 
 
-def _warm_up(runner: Runner, samples: Samples, rows: int) -> None:
-    """Compute a batch of `rows` rows, so that no caller pays for its memory: the first one takes up
-    to three times as long as the next."""
-    batch = {
+def _batch(samples: Samples, rows: int) -> Arrays:
+    """A batch of so many rows, of samples that come again if there are not enough."""
+    return {
         name: np.resize(array, (rows, *array.shape[1:]))
         for name, array in samples.rows(0, min(rows, len(samples))).items()
     }
-    runner.run(batch)
 
 
-def _time(runner: Runner, samples: Samples, rows: int) -> float:
+def _time(runner: Runner, samples: Samples) -> tuple[float, float]:
+    """Seconds of a call with one row, and of each further row."""
+    one, many = _least_seconds(runner, samples, 1), _least_seconds(runner, samples, PROBE_ROWS)
+    return one, max(0.0, (many - one) / max(1, PROBE_ROWS - 1))
+
+
+def _least_seconds(runner: Runner, samples: Samples, rows: int) -> float:
     """Least seconds of a call with `rows` rows, after a warm-up.
 
     The least, because others start at the same time: the median of a model of 28 µs was 36 to 92.

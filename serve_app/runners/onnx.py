@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
-from functools import cache
-from pathlib import Path
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy.typing as npt
 import onnxruntime
 
 from compression.store import CorruptArtifactError
+from serve_app.errors import UnusableGpuError
 from serve_app.runners.base import Arrays
+from serve_app.runners.providers import CUDA, choose_providers, describe_session, open_session
+from serve_app.runners.replay import Replay
 
-_CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
-_ERRORS_ONLY = 3
+_log = logging.getLogger("serve_app")
 
 
 class OnnxRunner:
@@ -23,24 +23,37 @@ class OnnxRunner:
 
     platform = "onnxruntime_onnx"
 
-    def __init__(self, artifact: bytes, outputs: Sequence[str], threads: int) -> None:
+    def __init__(
+        self,
+        artifact: bytes,
+        outputs: Sequence[str],
+        threads: int,
+        *,
+        providers: Sequence[str] | None = None,
+        graphs: bool = True,
+    ) -> None:
         """`outputs` are the names to compute; `threads` is ONNX Runtime's intra-op pool.
+
+        `providers` are those to use, by default the best that are there; `graphs`: with CUDA,
+        record batches and replay them.
 
         Raises:
             CorruptArtifactError: ONNX Runtime refuses the model, or it lacks an output.
+            UnusableGpuError: this process has a GPU, and ONNX Runtime cannot compute on it.
         """
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = _ERRORS_ONLY
-        # Spinning pools of several sessions fight for the cores of one box.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-        _share_arena()
-        options.add_session_config_entry("session.use_env_allocators", "1")
-        providers = choose_providers(onnxruntime.get_available_providers())
+        if providers is None:
+            providers = choose_providers(onnxruntime.get_available_providers())
+        self._replay: Replay | None = None
         try:
-            self._session = onnxruntime.InferenceSession(artifact, options, providers=providers)
+            if graphs and CUDA in providers:
+                self._replay = _recordable(artifact, providers, threads, outputs)
+            self._session = (
+                open_session(artifact, providers, threads)
+                if self._replay is None
+                else self._replay.session
+            )
+        except UnusableGpuError:
+            raise
         except Exception as error:
             raise CorruptArtifactError(f"ONNX Runtime cannot open the model: {error}") from error
         present = {output.name for output in self._session.get_outputs()}
@@ -48,44 +61,50 @@ class OnnxRunner:
             raise CorruptArtifactError(f"the graph has outputs {sorted(present)}, not {missing}")
         self._takes = tuple(spec.name for spec in self._session.get_inputs())
         self._outputs = tuple(outputs)
-        used = ",".join(self._session.get_providers())
-        self.detail = f"onnxruntime {onnxruntime.__version__}, {used}, {threads} thread(s)"
+        self._where = f"{describe_session(self._session)}, {threads} thread(s)"
+
+    @property
+    def detail(self) -> str:
+        """See `Runner.detail`."""
+        recorded = self._replay.most_rows if self._replay is not None else 0
+        graphs = f", CUDA graphs of up to {recorded} rows" if recorded else ""
+        return f"onnxruntime {onnxruntime.__version__}, {self._where}{graphs}"
 
     def run(self, inputs: Mapping[str, npt.NDArray[Any]]) -> Arrays:
         """See `Runner.run`. An input that the graph does not use is left out."""
         feed = {name: inputs[name] for name in self._takes}
+        if self._replay is not None:
+            return self._replay.run(feed)
         values = self._session.run(self._outputs, feed)
         return dict(zip(self._outputs, values, strict=True))
 
+    def warm_up(self, batch_of: Callable[[int], Arrays], rows: int) -> bool:
+        """See `Runner.warm_up`. On a GPU it records batches."""
+        self.run(batch_of(rows))
+        if self._replay is None:
+            return False
 
-@cache
-def _share_arena() -> None:
-    """One arena for what all sessions of the process compute in, instead of one for each.
+        def fed(count: int) -> Arrays:
+            batch = batch_of(count)
+            return {name: batch[name] for name in self._takes}
 
-    An arena keeps the memory of the largest batch it has seen. Eleven variants of the fraud model
-    after batches of 1 to 64 rows: 241 MB each in its own, 58 MB together, calls as fast. (Growing
-    it by no more than is asked for, `kSameAsRequested`, took 909 MB: it falls to pieces.)
-    """
-    memory = onnxruntime.OrtMemoryInfo(
-        "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
-    )
-    defaults = onnxruntime.OrtArenaCfg(
-        {
-            "max_mem": 0,
-            "arena_extend_strategy": 0,
-            "initial_chunk_size_bytes": -1,
-            "max_dead_bytes_per_chunk": -1,
-        }
-    )
-    onnxruntime.create_and_register_allocator(memory, defaults)
+        try:
+            self._replay.record(fed, rows)
+        except Exception as error:  # noqa: BLE001 - without it the model computes the same
+            _log.warning("no CUDA graphs: %s", error)
+            self._replay.forget()
+        return self._replay.most_rows > 0
 
 
-def choose_providers(built_in: Sequence[str], devices: Path = Path("/dev")) -> list[str]:
-    """Execution providers to use: CUDA where this build, this machine and this process have it.
-
-    onnxruntime-gpu lists CUDA on machines without a GPU too, and then complains when asked for
-    it. Ray hides the GPUs from a replica that reserved none.
-    """
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES") not in ("", "-1", "NoDevFiles")
-    has_gpu = visible and any(devices.glob("nvidia[0-9]*"))
-    return [_CUDA, _CPU] if has_gpu and _CUDA in built_in else [_CPU]
+def _recordable(
+    artifact: bytes, providers: Sequence[str], threads: int, outputs: Sequence[str]
+) -> Replay | None:
+    """For recordings, None: ONNX Runtime cannot record the model. It refuses where CUDA has no
+    kernel for a step, as of int8 products, and the step is the CPU's."""
+    try:
+        return Replay(open_session(artifact, providers, threads, graphs=True), outputs)
+    except UnusableGpuError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a model that is broken is refused without, too
+        _log.info("no CUDA graphs: %s", error)
+        return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy.typing as npt
@@ -19,9 +19,16 @@ class ProgramRunner:
     platform = "pytorch_export"
 
     def __init__(
-        self, artifact: bytes, inputs: Sequence[str], outputs: Sequence[str], threads: int
+        self,
+        artifact: bytes,
+        inputs: Sequence[str],
+        outputs: Sequence[str],
+        threads: int,
+        *,
+        device: str | None = None,
     ) -> None:
-        """`inputs` and `outputs` are names in the order of the program's arguments and results.
+        """`inputs` and `outputs` are names in the order of the program's arguments and results;
+        `device` is PyTorch's name of where to compute, by default the first GPU if there is one.
 
         Raises:
             CorruptArtifactError: the archive holds more than tensors and a graph of known
@@ -34,7 +41,8 @@ class ProgramRunner:
 
         torch.set_num_threads(threads)
         self._torch = torch
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        best = "cuda" if torch.cuda.is_available() else "cpu"
+        self._device = torch.device(device or best)
         try:
             program = torch.export.load(io.BytesIO(checked))
             self._module = program.module().to(self._device)
@@ -60,6 +68,11 @@ class ProgramRunner:
             return {
                 name: value.cpu().numpy() for name, value in zip(self._outputs, values, strict=True)
             }
+
+    def warm_up(self, batch_of: Callable[[int], Arrays], rows: int) -> bool:
+        """See `Runner.warm_up`."""
+        self.run(batch_of(rows))
+        return False
 
 
 def _writable(array: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -1,45 +1,18 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from compression.store import CorruptArtifactError
-from serve_app.runners.onnx import OnnxRunner, choose_providers
+from serve_app.runners.onnx import OnnxRunner
 from tests.support.store import make_onnx, make_samples, scores
 
-CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
+CPU = "CPUExecutionProvider"
 
 
 def test_an_output_the_graph_lacks_is_named() -> None:
     with pytest.raises(CorruptArtifactError, match=r"outputs \['score'\], not \['other'\]"):
         OnnxRunner(make_onnx(), ["other"], 1)
-
-
-@pytest.mark.parametrize(
-    ("visible", "built_in", "expected"),
-    [
-        (None, [CUDA, CPU], [CUDA, CPU]),
-        ("0", [CUDA, CPU], [CUDA, CPU]),
-        ("", [CUDA, CPU], [CPU]),
-        ("-1", [CUDA, CPU], [CPU]),
-        (None, [CPU], [CPU]),
-    ],
-)
-def test_a_gpu_is_used_if_it_is_there_and_visible_and_the_build_can(
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    visible: str | None,
-    built_in: list[str],
-    expected: list[str],
-) -> None:
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    if visible is not None:
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert choose_providers(built_in, tmp_path) == [CPU]
-    (tmp_path / "nvidia0").touch()
-    assert choose_providers(built_in, tmp_path) == expected
 
 
 def test_sessions_share_memory_do_not_spin_and_say_what_they_run_on() -> None:
