@@ -23,7 +23,7 @@ SERVE := $(PYTHON) -m serve_app up --store $(OUT)/store --model fraud --port $(P
 .DEFAULT_GOAL := help
 .PHONY: help install demo compress compare serve original test lint format types stubs check \
 	bench-compression bench-distillation bench-quantisation bench-published \
-	bench-serving profile edge-check clean
+	bench-serving bench-devices profile edge-check clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | sort | expand -t 20
@@ -97,6 +97,10 @@ bench-serving: $(INSTALLED)  ## the same int8 file here and behind four other wa
 profile: $(INSTALLED)  ## what each microsecond of a request is spent on (five minutes)
 	@test -e out/demo/store/fraud/model.json || $(MAKE) --no-print-directory compress PROFILE=demo
 	$(PYTHON) -m loadtest profile --store out/demo/store --out out/profile
+
+bench-devices: $(INSTALLED)  ## a call of each variant on the CPU and on the GPU (two minutes)
+	@test -e out/demo/store/fraud/model.json || $(MAKE) --no-print-directory compress PROFILE=demo
+	$(PYTHON) -m serve_app devices --store out/demo/store --json out/bench-devices/results.json
 
 edge-check: $(INSTALLED)  ## the distilled variants in onnxruntime-web against the server (needs Node)
 	@test -e $(OUT)/store/fraud/model.json || $(MAKE) --no-print-directory compress

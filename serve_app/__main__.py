@@ -37,6 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--verbose", action="store_true", help="show the logs of Ray's processes")
     up.set_defaults(action=_up)
     _add_profile(commands.add_parser("profile", help="what a request's time is spent on"))
+    _add_devices(commands.add_parser("devices", help="each variant on the CPU and on the GPU"))
     return parser
 
 
@@ -67,6 +68,37 @@ def _profile(arguments: argparse.Namespace) -> None:
     if arguments.json is not None:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
         arguments.json.write_text(json.dumps(as_document(options, profiles), indent=2) + "\n")
+
+
+def _add_devices(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--store", default="out/demo/store", help="model store, folder or URI")
+    command.add_argument("--model", default="fraud")
+    command.add_argument("--variants", nargs="+", default=[], help="default: all published")
+    command.add_argument("--rows", type=int, nargs="+", default=[1, 8, 64, 512], help="of a call")
+    command.add_argument("--threads", type=int, default=1, help="of the CPU")
+    command.add_argument("--rounds", type=int, default=5)
+    command.add_argument("--json", type=Path, help="write the figures here")
+    command.set_defaults(action=_devices)
+
+
+def _devices(arguments: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from serve_app.profiling.devices import Options, measure, show, write
+
+    options = Options(
+        store=arguments.store,
+        model=arguments.model,
+        variants=tuple(arguments.variants),
+        rows=tuple(arguments.rows),
+        threads=arguments.threads,
+        rounds=arguments.rounds,
+    )
+    console = Console()
+    measured = measure(options, console)
+    show(options, measured, console)
+    if arguments.json is not None:
+        write(arguments.json, options, measured)
 
 
 def _up(arguments: argparse.Namespace) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+import numpy.typing as npt
 
 from compression.store import (
     CorruptArtifactError,
@@ -85,7 +86,7 @@ def load_variant(
         raise CorruptArtifactError(f"variant {variant!r} of {model!r}: {error}") from error
     check_scores(runner, files.manifest, document, samples)
     one, a_row = _time(runner, samples)
-    if runner.warm_up(partial(_batch, samples), max_batch_rows or batch_rows_for(a_row)):
+    if runner.warm_up(partial(batch_of, samples), max_batch_rows or batch_rows_for(a_row)):
         check_scores(runner, files.manifest, document, samples)
         one, a_row = _time(runner, samples)
     return LoadedVariant(runner, files.manifest, one, a_row)
@@ -99,6 +100,34 @@ def check_scores(
     Raises:
         SelfCheckError: a score differs by more than the precision's tolerance.
     """
+    given, recorded = _probe(runner, manifest, document, samples)
+    difference = np.abs(given - recorded)
+    worst = int(np.argmax(np.where(np.isfinite(difference), difference, np.inf)))
+    tolerance = TOLERANCES[manifest.runtime.precision]
+    if not difference[worst] <= tolerance:
+        raise SelfCheckError(
+            f"variant {manifest.name!r} scores sample row {worst} as {given[worst]:.6g}, its "
+            f"manifest records {recorded[worst]:.6g} (tolerance {tolerance}): "
+            "the runtime here computes something else; see runtime.needs in the manifest"
+        )
+
+
+def largest_difference(
+    runner: Runner, manifest: Manifest, document: ModelDocument, samples: Samples
+) -> float:
+    """Of a sample row's score to the one that the manifest records.
+
+    Raises:
+        SelfCheckError: the variant cannot compute them.
+    """
+    given, recorded = _probe(runner, manifest, document, samples)
+    return float(np.abs(given - recorded).max())
+
+
+def _probe(
+    runner: Runner, manifest: Manifest, document: ModelDocument, samples: Samples
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Scores of the first sample rows, computed here and recorded."""
     rows = min(PROBE_ROWS, len(manifest.probe_scores), len(samples))
     if rows == 0:
         raise SelfCheckError(f"variant {manifest.name!r}: its manifest records no probe scores")
@@ -109,18 +138,10 @@ def check_scores(
             f"variant {manifest.name!r} fails on the store's own samples: {error}"
         ) from error
     given = np.asarray(scores, dtype=np.float64).reshape(rows, -1)[:, 0]
-    difference = np.abs(given - np.asarray(manifest.probe_scores[:rows]))
-    worst = int(np.argmax(np.where(np.isfinite(difference), difference, np.inf)))
-    tolerance = TOLERANCES[manifest.runtime.precision]
-    if not difference[worst] <= tolerance:
-        raise SelfCheckError(
-            f"variant {manifest.name!r} scores sample row {worst} as {given[worst]:.6g}, its "
-            f"manifest records {manifest.probe_scores[worst]:.6g} (tolerance {tolerance}): "
-            "the runtime here computes something else; see runtime.needs in the manifest"
-        )
+    return given, np.asarray(manifest.probe_scores[:rows], dtype=np.float64)
 
 
-def _batch(samples: Samples, rows: int) -> Arrays:
+def batch_of(samples: Samples, rows: int) -> Arrays:
     """A batch of so many rows, of samples that come again if there are not enough."""
     return {
         name: np.resize(array, (rows, *array.shape[1:]))
