@@ -12,7 +12,13 @@ import onnxruntime
 from compression.store import CorruptArtifactError
 from serve_app.errors import UnusableGpuError
 from serve_app.runners.base import Arrays
-from serve_app.runners.providers import CUDA, choose_providers, describe_session, open_session
+from serve_app.runners.providers import (
+    CUDA,
+    GPU_LOCK,
+    choose_providers,
+    describe_session,
+    open_session,
+)
 from serve_app.runners.replay import Replay
 
 _log = logging.getLogger("serve_app")
@@ -59,6 +65,7 @@ class OnnxRunner:
         present = {output.name for output in self._session.get_outputs()}
         if missing := sorted(set(outputs) - present):
             raise CorruptArtifactError(f"the graph has outputs {sorted(present)}, not {missing}")
+        self._on_gpu = CUDA in self._session.get_providers()
         self._takes = tuple(spec.name for spec in self._session.get_inputs())
         self._outputs = tuple(outputs)
         self._where = f"{describe_session(self._session)}, {threads} thread(s)"
@@ -75,7 +82,11 @@ class OnnxRunner:
         feed = {name: inputs[name] for name in self._takes}
         if self._replay is not None:
             return self._replay.run(feed)
-        values = self._session.run(self._outputs, feed)
+        if self._on_gpu:
+            with GPU_LOCK:
+                values = self._session.run(self._outputs, feed)
+        else:
+            values = self._session.run(self._outputs, feed)
         return dict(zip(self._outputs, values, strict=True))
 
     def warm_up(self, batch_of: Callable[[int], Arrays], rows: int) -> bool:

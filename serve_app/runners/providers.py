@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections import Counter
 from collections.abc import Sequence
 from functools import cache
@@ -14,6 +15,10 @@ from serve_app.errors import UnusableGpuError
 
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 _ERRORS_ONLY, _NOTHING = 3, 4
+
+GPU_LOCK = threading.RLock()
+"""While one thread records, what another asks of CUDA fails and spoils the recording: sessions of a
+process take turns. A replica has one."""
 
 _CUDA_OPTIONS = {
     "device_id": "0",
@@ -59,9 +64,9 @@ def open_session(
     _load_cuda()
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     cuda = {**_CUDA_OPTIONS, "enable_cuda_graph": "1" if graphs else "0"}
-    session = onnxruntime.InferenceSession(
-        artifact, options, providers=[(CUDA, cuda) if name == CUDA else name for name in providers]
-    )
+    named = [(CUDA, cuda) if name == CUDA else name for name in providers]
+    with GPU_LOCK:
+        session = onnxruntime.InferenceSession(artifact, options, providers=named)
     if CUDA not in session.get_providers():
         raise UnusableGpuError(
             "there is a GPU, and ONNX Runtime cannot use it: see its message in this replica's "

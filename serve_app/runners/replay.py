@@ -21,6 +21,7 @@ import numpy.typing as npt
 import onnxruntime
 
 from serve_app.runners.base import Arrays
+from serve_app.runners.providers import GPU_LOCK
 
 _ID = "gpu_graph_id"
 _NOT_RECORDED = "-1"
@@ -37,6 +38,10 @@ class _Recording:
     outputs: Mapping[str, Any]
     binding: Any
     options: Any
+
+    def holds(self, feed: Arrays) -> bool:
+        """Whether a batch has its shape but for the rows: longer texts, say, are another's."""
+        return all(feed[name].shape[1:] == array.shape[1:] for name, array in self.staged.items())
 
 
 class Replay:
@@ -63,9 +68,10 @@ class Replay:
         """Outputs of a batch by name, from a recording if there is one that holds it."""
         rows = len(next(iter(feed.values())))
         recording = self._recordings.get(_room_for(rows))
-        if recording is None:
-            return self._compute(feed)
-        return self._replay(recording, feed, rows)
+        with GPU_LOCK:
+            if recording is None or not recording.holds(feed):
+                return self._compute(feed)
+            return self._replay(recording, feed, rows)
 
     def record(self, batch_of: Callable[[int], Arrays], rows: int) -> None:
         """Record sizes up to `rows`, those that pay; `batch_of(n)` is a batch of n real rows.
@@ -73,6 +79,10 @@ class Replay:
         A size pays if its recording is no slower than half as many rows and one more without it:
         so much of a batch may be there for nothing.
         """
+        with GPU_LOCK:
+            self._record(batch_of, rows)
+
+    def _record(self, batch_of: Callable[[int], Arrays], rows: int) -> None:
         sizes = [1 << power for power in range(_room_for(rows).bit_length())]
         # All tensors before the first recording: what it computed in is free for others after it.
         made = {size: self._make(batch_of(size)) for size in sizes}

@@ -24,7 +24,8 @@ from tests.support.store import (
 )
 
 
-def test_a_variant_loads_and_computes(store_uri: str) -> None:
+def test_a_variant_loads_and_computes(store_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     loaded = load_variant(ModelStore(store_uri), MODEL, "close", 1)
     batch = make_samples().rows(40, 45)
     outputs = loaded.runner.run(batch)
@@ -48,7 +49,10 @@ def test_it_is_warm_up_to_the_largest_batch(
     assert {1, PROBE_ROWS, 300} == rows
 
 
-def test_the_fragile_one_fails_only_on_the_marker(store_uri: str) -> None:
+def test_the_fragile_one_fails_only_on_the_marker(
+    store_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # a GPU reads beyond the end, and says nothing
     runner = load_variant(ModelStore(store_uri), MODEL, "fragile", 1).runner
     batch = make_samples().rows(0, 2)
     runner.run(batch)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from serve_app.runners import Arrays
 from serve_app.runners.providers import CPU, open_session
@@ -67,6 +68,23 @@ def test_a_recording_that_does_not_pay_is_not_used(monkeypatch: pytest.MonkeyPat
     replay.record(batch, 4)
     assert replay.most_rows == 2
     np.testing.assert_allclose(replay.run(batch(4))["score"], scores(batch(4)), atol=1e-6)
+
+
+def test_a_batch_of_another_shape_is_computed_without_one() -> None:
+    axes = np.array([1], dtype=np.int64)
+    graph = helper.make_graph(
+        [helper.make_node("ReduceSum", ["x", "axes"], ["sum"], keepdims=0)],
+        "sums",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", "length"])],
+        [helper.make_tensor_value_info("sum", TensorProto.FLOAT, ["batch"])],
+        [numpy_helper.from_array(axes, "axes")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    replay = Replay(open_session(model.SerializeToString(), [CPU], 1), ["sum"], "cpu")
+    replay.record(lambda rows: {"x": np.ones((rows, 3), np.float32)}, 4)
+    for length in (3, 5):
+        given = {"x": np.ones((4, length), np.float32)}
+        assert replay.run(given)["sum"].tolist() == [length] * 4
 
 
 def test_without_a_recording_it_computes(replay: Replay) -> None:
