@@ -124,11 +124,20 @@ def with_own(generator: Generator, connections: int, duration_seconds: float) ->
 
 
 def setup_for(url: str, body: Path, headers: Mapping[str, str] | None = None) -> Setup:
-    """Settings of our own client for one body and one URL."""
+    """Settings of our own client for one body and one URL, asked as fast as the server can.
+
+    It does not go before the server: see `generator.take_precedence`.
+    """
     parts = urlsplit(url)
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     base = f"{parts.scheme}://{parts.netloc}"
-    return Setup(url=base, body_file=str(body), path=path, headers=dict(headers or {}))
+    return Setup(
+        url=base,
+        body_file=str(body),
+        path=path,
+        headers=dict(headers or {}),
+        precedence=False,
+    )
 
 
 def measure(

@@ -125,6 +125,16 @@ def test_rejections_and_unknown_variants_are_counted_apart(
     assert unknown.statuses == {"404": 20}
 
 
+@pytest.mark.skipif(not hasattr(os, "SCHED_RR"), reason="real-time scheduling is Linux's")
+def test_precedence_is_taken_only_where_it_is_wanted(store: Path) -> None:
+    wanted = _setup("http://127.0.0.1:9", store)
+    unwanted = wanted.model_copy(update={"precedence": False})
+    with Generator(wanted) as first, Generator(unwanted) as second:
+        # An unprivileged process is not granted it.
+        assert os.sched_getscheduler(first.pid) in (os.SCHED_RR, os.SCHED_OTHER)
+        assert os.sched_getscheduler(second.pid) == os.SCHED_OTHER
+
+
 def test_errors_come_back_in_words(store: Path) -> None:
     with pytest.raises(GeneratorError, match="no-such-model"):
         Generator(Setup(url="http://127.0.0.1:9", model="no-such-model", store=str(store)))
