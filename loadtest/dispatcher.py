@@ -2,8 +2,8 @@
 
 A closed loop waits for an answer before it sends the next request, so a server that stalls for a
 second is asked nothing in that second and the stall is counted once. Real callers keep coming.
-Here one greenlet walks the schedule and hands each request to a pool of connections; a request is
-timed from the moment it was meant to leave.
+Here one greenlet walks the schedule and sends each request over one of a pool of connections, whose
+answers are read in callbacks; a request is timed from the moment it was meant to leave.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import gevent
-from gevent import Greenlet
-from geventhttpclient._parser import HTTPParseError
+from gevent.event import Event
 
-from loadtest.connection import Connection, Target
-from loadtest.recorder import BROKEN, Observer
+from loadtest.connection import BROKEN, Connection, Target
+from loadtest.recorder import Observer
 from loadtest.timer import Timer, make_timer
 
 _LEAD_SECONDS = 0.01
 _GIVE_WAY_SECONDS = 0.0005
+_LOOK_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -42,15 +42,20 @@ class Dispatcher:
         observer: Observer,
         max_in_flight: int = 256,
         idle: list[Connection] | None = None,
+        timeout_seconds: float = 30.0,
     ) -> None:
-        """`idle` holds connections left by an earlier dispatcher, and takes this one's back."""
+        """`idle` holds connections left by an earlier dispatcher, and takes this one's back; who
+        waits for an answer longer than `timeout_seconds` is given up."""
         self._target = target
         self._requests = requests
         self._observer = observer
         self._max_in_flight = max_in_flight
         self._idle: list[Connection] = [] if idle is None else idle
-        self._in_flight: dict[Greenlet, float] = {}
-        self._gave_way = 0.0
+        self._timeout_seconds = timeout_seconds
+        self._in_flight: dict[Connection, tuple[float, float]] = {}
+        """When their requests were meant to leave, and left; the oldest first."""
+        self._landed = Event()
+        self._gave_way = self._looked = 0.0
 
     def warm(self, connections: int) -> None:
         """Open connections ahead, so that no request of the run pays for it. Raises OSError."""
@@ -63,7 +68,7 @@ class Dispatcher:
     def overdue(self, limit_seconds: float) -> int:
         """Requests without an answer whose response time is already beyond the limit."""
         oldest = time.monotonic() - limit_seconds
-        return sum(intended < oldest for intended in self._in_flight.values())
+        return sum(intended < oldest for intended, _ in self._in_flight.values())
 
     @property
     def in_flight(self) -> int:
@@ -100,6 +105,9 @@ class Dispatcher:
 
     def _wait(self, timer: Timer, intended: float) -> None:
         now = time.monotonic()
+        if now - self._looked > _LOOK_SECONDS:
+            self._looked = now
+            self._give_up(now - self._timeout_seconds)
         if intended <= now:
             # Late: still let answers be read, or the lateness feeds itself. Not for each request:
             # at tens of thousands a second that alone would make all of them late.
@@ -113,34 +121,52 @@ class Dispatcher:
 
     def _hand_over(self, intended: float, request: bytes) -> None:
         connection = self._idle.pop() if self._idle else Connection(self._target)
-        greenlet = Greenlet(self._send, connection, intended, request)
-        self._in_flight[greenlet] = intended
-        greenlet.start()
+        self._in_flight[connection] = intended, time.monotonic()
+        if connection.is_open:
+            self._send(connection, request)
+        else:
+            # To connect takes a while, in which others are due.
+            gevent.spawn(self._send, connection, request)
 
-    def _send(self, connection: Connection, intended: float, request: bytes) -> None:
-        started = time.monotonic()
+    def _send(self, connection: Connection, request: bytes) -> None:
         try:
-            status = connection.exchange(request)
-        except (OSError, HTTPParseError):
-            status = BROKEN
-        except gevent.GreenletExit:
-            del self._in_flight[gevent.getcurrent()]
-            self._observer.unfinished(intended, started, time.monotonic())
-            raise
+            if not connection.is_open:
+                connection.open()
+            if connection not in self._in_flight:  # it was given up meanwhile
+                connection.close()
+                return
+            connection.send(request, self._answered)
+        except OSError:
+            if connection in self._in_flight:
+                self._answered(connection, BROKEN)
+
+    def _answered(self, connection: Connection, status: int) -> None:
         ended = time.monotonic()
-        del self._in_flight[gevent.getcurrent()]
+        intended, started = self._in_flight.pop(connection)
         self._idle.append(connection)
-        self._observer.answered(
-            intended, started, ended, status, connection.body if status else b""
-        )
+        body = connection.body if status else b""
+        self._observer.answered(intended, started, ended, status, body)
+        if not self._in_flight:
+            self._landed.set()
+
+    def _give_up(self, left_before: float) -> None:
+        while self._in_flight:
+            connection, (intended, started) = next(iter(self._in_flight.items()))
+            if started > left_before:
+                return
+            del self._in_flight[connection]
+            connection.close()
+            self._observer.answered(intended, started, time.monotonic(), BROKEN, b"")
 
     def drain(self, seconds: float) -> None:
         """Wait up to `seconds` for the answers on their way, then give up on the rest."""
-        gevent.joinall(list(self._in_flight), timeout=seconds)
-        gevent.killall(list(self._in_flight), block=True)
+        self._landed.clear()
+        if self._in_flight:
+            self._landed.wait(seconds)
         now = time.monotonic()
-        for intended in self._in_flight.values():  # handed over, but never had its turn
-            self._observer.unfinished(intended, now, now)
+        for connection, (intended, started) in self._in_flight.items():
+            connection.close()  # half an answer must not be read later
+            self._observer.unfinished(intended, started, now)
         self._in_flight.clear()
 
     def close(self) -> None:

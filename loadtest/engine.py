@@ -7,10 +7,9 @@ import time
 from collections.abc import Mapping, Sequence
 
 import gevent
-from geventhttpclient._parser import HTTPParseError
 
 from loadtest.arrivals import schedule
-from loadtest.connection import Connection, Target, request_bytes
+from loadtest.connection import BROKEN, Connection, Target, request_bytes
 from loadtest.dispatcher import Dispatcher, Pace
 from loadtest.histogram import LatencyHistogram
 from loadtest.measurement import (
@@ -118,8 +117,8 @@ class Engine:
             while (sent := time.monotonic()) < end:
                 try:
                     status = connection.exchange(requests[turn % len(requests)])
-                except (OSError, HTTPParseError):
-                    status = 0
+                except OSError:
+                    status = BROKEN
                     gevent.sleep(0.01)
                 if status == OK:
                     latencies.append(int((time.monotonic() - sent) * 1e6))

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from loadtest.histogram import LatencyHistogram
 
-OK, REJECTED, BROKEN = 200, 429, 0
+OK, REJECTED = 200, 429
 _CHECK_EVERY = 64
 
 
