@@ -7,6 +7,7 @@ descriptor instead, some tens of microseconds after the moment asked for.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import sys
@@ -15,6 +16,7 @@ from typing import Any, Protocol
 
 import gevent
 from gevent import get_hub
+from gevent.hub import Waiter
 
 _CLOCK_MONOTONIC = 1
 _ABSOLUTE = 1
@@ -58,20 +60,28 @@ class TimerFd:
             raise OSError(ctypes.get_errno(), "timerfd_create failed")
         self._libc.prctl(_SLACK_OPTION, 1, 0, 0, 0)
         self._hub: Any = get_hub()
+        self._waiter: Any = None
         self._watcher: Any = self._hub.loop.io(self._fd, 1)
+        # Once for all: to start and to stop it are system calls.
+        self._watcher.start(self._fire)
         self._spec = _TimerSpec()
 
     def wait_until(self, moment_seconds: float) -> None:
         nanoseconds = int(moment_seconds * 1e9)
         self._spec.value.seconds, self._spec.value.nanoseconds = divmod(nanoseconds, 1_000_000_000)
         self._libc.timerfd_settime(self._fd, _ABSOLUTE, ctypes.byref(self._spec), None)
-        self._hub.wait(self._watcher)
-        try:
+        self._waiter = Waiter(self._hub)
+        self._waiter.get()
+
+    def _fire(self) -> None:
+        with contextlib.suppress(BlockingIOError):  # set anew meanwhile
             os.read(self._fd, 8)
-        except BlockingIOError:  # woken for another reason: the caller looks at the clock again
-            return
+            waiter, self._waiter = self._waiter, None
+            if waiter is not None:
+                waiter.switch(None)
 
     def close(self) -> None:
+        self._watcher.stop()
         self._watcher.close()
         os.close(self._fd)
 
