@@ -16,6 +16,8 @@ class OverloadOptions(Document):
     """0 leaves it out."""
     times_capacity: PositiveFloat = 3.0
     seconds: PositiveFloat = 60.0
+    capacity_seconds: PositiveFloat = 5.0
+    """To find it, before and after."""
     light_share: PositiveFloat = 0.25
     """Rate before and after it, as a share of the capacity."""
     light_seconds: PositiveFloat = 6.0
@@ -48,5 +50,5 @@ class BenchOptions(Document):
 
 
 QUICK = {"rounds": 2, "seconds": 1.0, "half_rate_seconds": 2.0}
-QUICK_OVERLOAD = OverloadOptions(runs=1, seconds=4.0, light_seconds=2.5)
+QUICK_OVERLOAD = OverloadOptions(runs=1, seconds=4.0, capacity_seconds=2.0, light_seconds=2.5)
 """Shows that it works; the figures are not to be quoted."""

@@ -1,8 +1,9 @@
 """Three times what the server can do: light load, overload, light load again, in one open loop.
 
-Capacity is what our own client gets out of the same server closed-loop, right before. The client
-shares the machine's cores, and sends three times as much then: that lowers the goodput, not the
-capacity it is held against.
+Capacity is what our own client gets out of the same server closed-loop: the mean of right before
+and right after, for a minute is long enough for a shared machine to become another one. The client
+shares the machine's cores, and sends three times as much during the overload: that lowers the
+goodput, not the capacity it is held against.
 """
 
 from __future__ import annotations
@@ -39,13 +40,14 @@ def overload(contender: Contender, options: BenchOptions, run: int) -> Overload:
     setup = setup_for(contender.url, contender.json.body, contender.json.headers | deadline)
     with started(contender, options), Generator(setup) as generator:
         closed = ClosedSpec(
-            connections=max(options.connections), duration_seconds=max(2.0, options.seconds)
+            connections=max(options.connections), duration_seconds=wanted.capacity_seconds
         )
-        capacity = generator.closed_loop(closed).requests_per_second
-        spec = plan(capacity, wanted, run)
+        before = generator.closed_loop(closed).requests_per_second
+        spec = plan(before, wanted, run)
         with _Memory(contender.url, generator.pid, spec) as memory:
             result = generator.phased(spec)
-    return summarise(capacity, result, memory.samples)
+        after = generator.closed_loop(closed).requests_per_second
+    return summarise((before, after), result, memory.samples)
 
 
 def plan(capacity: float, wanted: OverloadOptions, seed: int) -> PhasedSpec:
@@ -66,12 +68,16 @@ def plan(capacity: float, wanted: OverloadOptions, seed: int) -> PhasedSpec:
     )
 
 
-def summarise(capacity: float, result: PhasedResult, memory: Sequence[int]) -> Overload:
-    """What the run says; `memory` are samples of the overload, bytes."""
+def summarise(
+    capacities: tuple[float, float], result: PhasedResult, memory: Sequence[int]
+) -> Overload:
+    """What the run says; `capacities` before and after it, `memory` in bytes, of the overload."""
+    capacity = sum(capacities) / len(capacities)
     before, during, _ = result.phases
     offered = max(1, during.scheduled)
     return Overload(
         capacity_per_second=capacity,
+        capacities_per_second=capacities,
         offered_per_second=during.scheduled / during.duration_seconds,
         goodput_per_second=during.goodput_per_second,
         goodput_share=during.goodput_per_second / capacity if capacity else 0.0,

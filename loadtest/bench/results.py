@@ -65,6 +65,8 @@ class Overload(Document):
     """One run beyond capacity; see `loadtest.bench.overload`."""
 
     capacity_per_second: float
+    """The mean of `capacities_per_second`, before and after."""
+    capacities_per_second: tuple[float, float]
     offered_per_second: float
     goodput_per_second: float
     goodput_share: float
@@ -118,7 +120,7 @@ class Judged(Document):
 class Results(Document):
     """Everything the bench has to say."""
 
-    schema_version: int = 2
+    schema_version: int = 3
     machine: Environment
     measured_at: str
     variant: str

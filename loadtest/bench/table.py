@@ -69,9 +69,11 @@ def _sentence(row: RatioRow, rounds: int) -> str:
 def _overload(run: Overload) -> str:
     memory = size(run.memory_bytes[-1]) if run.memory_bytes else NOT_MEASURED
     recovery = "not seen" if run.recovery_seconds is None else f"{run.recovery_seconds:.2f} s"
+    before, after = run.capacities_per_second
     return (
         f"overload: {rate(run.offered_per_second)} req/s offered to "
-        f"{rate(run.capacity_per_second)}; good {rate(run.goodput_per_second)} "
+        f"{rate(run.capacity_per_second)} ({rate(before)} before, {rate(after)} after); "
+        f"good {rate(run.goodput_per_second)} "
         f"({run.goodput_share:.0%}), rejected {run.rejected_share:.0%}, failed "
         f"{run.failed_share:.1%}, not sent {run.dropped_share:.0%}; accepted p99 "
         f"{seconds(run.accepted_p99_seconds)}; memory {memory}; recovery {recovery}"

@@ -73,7 +73,7 @@ def test_shares_are_of_the_capacity_and_of_what_was_offered() -> None:
         statuses={"200": 850},
         generator_cpu_share=0.2,
     )
-    found = summarise(100.0, result, [1000] * 10)
+    found = summarise((90.0, 110.0), result, [1000] * 10)
     assert found.offered_per_second == 300.0
     assert found.goodput_share == pytest.approx(0.8)
     assert found.rejected_share == pytest.approx(2 / 3)

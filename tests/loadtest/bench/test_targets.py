@@ -39,6 +39,7 @@ def _ratio(value: float, connections: int = 16, figure: str = "requests_per_seco
 def _overload(goodput_share: float, recovery_seconds: float | None) -> Overload:
     return Overload(
         capacity_per_second=100.0,
+        capacities_per_second=(90.0, 110.0),
         offered_per_second=300.0,
         goodput_per_second=100.0 * goodput_share,
         goodput_share=goodput_share,
