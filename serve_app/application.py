@@ -150,7 +150,7 @@ def _model_deployment(variant: VariantConfig) -> serve.Deployment:
         variant.name,
         num_cpus=variant.num_cpus,
         num_gpus=variant.num_gpus,
-        # Our queue is counted in rows and answers 429; by default Ray's only stays out of its way.
+        # Our queues are counted in rows and answer 429; by default Ray's only stays out of the way.
         max_ongoing_requests=variant.most_ongoing_requests,
         **options,
     )

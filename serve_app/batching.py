@@ -142,8 +142,8 @@ class Batcher:
         self, inputs: Arrays, rows: int, caller: str, since: float, deadline: float
     ) -> Waiting:
         loop = asyncio.get_running_loop()
-        waiting = Waiting(inputs, rows, since, deadline, loop.create_future())
-        self._queue.push(caller, waiting)
+        waiting = Waiting(inputs, rows, since, deadline, loop.create_future(), caller)
+        self._queue.push(waiting)
         if deadline < self._expiry.next:
             self._expiry.watch(deadline)
         if self._turn is None and self._worker is None:

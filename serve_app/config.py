@@ -37,7 +37,7 @@ class AutoscalingConfig(_Config):
     """Never none: a request does not wait for a process to start."""
     max_replicas: PositiveInt
     target_ongoing_requests: PositiveFloat = 16.0
-    """Requests per replica, waiting or computed, that are aimed at."""
+    """Requests per replica, waiting or computed, that are aimed at; each is a call of its own."""
     upscale_delay_seconds: NonNegativeFloat = 10.0
     downscale_delay_seconds: NonNegativeFloat = 300.0
 
@@ -62,15 +62,19 @@ class VariantConfig(_Config):
     num_gpus: NonNegativeFloat = 0.0
     """Replicas, CPUs and GPUs of a `deployment`; an inline variant uses the gateway's."""
     autoscaling: AutoscalingConfig | None = None
-    """Of a `deployment`, instead of `num_replicas`."""
+    """Of a `deployment`, instead of `num_replicas`. Each request is a call of its own then: Ray
+    Serve counts calls, and where small requests share them (`backends/grouping.py`) it would not
+    see the load."""
     max_ongoing_requests: PositiveInt | None = None
-    """Calls that a replica of a `deployment` takes at a time. By default as many as may wait and be
-    computed; if it is less, a gateway lets `max_queued_rows` more calls wait."""
+    """Calls that a replica of a `deployment` takes at a time, each of one request, or of several
+    small ones. By default as many as requests may wait and be computed; if it is less, a gateway
+    lets `max_queued_rows` more calls wait."""
     max_batch_rows: PositiveInt | None = None
     """By default 64, or as many as take a millisecond, at most 1,024: see `sizes.py`."""
     max_queued_rows: PositiveInt | None = None
     """Rows that may wait for the inference that is running; beyond it callers get 429. By default
-    256, or as many as take a quarter of `timeout_seconds`, at most 4,096."""
+    256, or as many as take a quarter of `timeout_seconds`, at most 4,096. Of a `deployment` so many
+    may wait in each replica and, to be sent, in each gateway."""
     timeout_seconds: PositiveFloat = 2.0
     """How long a request may take, callers may shorten it; longer than a full queue takes: 256 rows
     of 5 ms are 1.3 s. A `deployment` that says nothing for that long counts as unavailable."""

@@ -41,6 +41,7 @@ class Waiting:
     since: float
     deadline: float
     future: asyncio.Future[Computed]
+    caller: str = ""
     queued: bool = True
 
 
@@ -64,9 +65,9 @@ class FairQueue:
         self._withdrawn = 0
         self._remembered = _REMEMBERED
 
-    def push(self, name: str, waiting: Waiting) -> None:
-        """Let a request of a caller wait."""
-        caller = self._callers.get(name) or self._admit(name)
+    def push(self, waiting: Waiting) -> None:
+        """Let a request wait."""
+        caller = self._callers.get(waiting.caller) or self._admit(waiting.caller)
         if not caller.waiting:
             if caller.clock < self._now:
                 caller.clock = self._now

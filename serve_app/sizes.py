@@ -8,6 +8,8 @@ exceed. So batch and queue are bounded by time, and the numbers below are their 
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 BATCH_ROWS = 64
 QUEUED_ROWS = 256
 """The least by default: of a slow model, or one that was not timed yet."""
@@ -22,6 +24,13 @@ _DIRECT_SECONDS = 100e-6
 """Longest inference that may hold up the event loop: about the way to a thread and back, 65-75 µs.
 Longer ones are worth it, for the loop decodes the next requests meanwhile: of requests of 32 rows
 from 16 connections, with a model of 128 µs for them, 5,800 a second instead of 5,200."""
+
+
+class Sizes(NamedTuple):
+    """Of one variant where it is computed, chosen or configured."""
+
+    batch_rows: int
+    queued_rows: int
 
 
 def batch_rows_for(seconds_per_row: float) -> int:

@@ -9,7 +9,7 @@ from serve_app.batching import Batcher, BatchObserver, Computed
 from serve_app.config import VariantConfig
 from serve_app.errors import ServingError, VariantFailedError
 from serve_app.runners import Arrays, LoadedVariant
-from serve_app.sizes import batch_rows_for, direct_rows_for, queued_rows_for
+from serve_app.sizes import Sizes, batch_rows_for, direct_rows_for, queued_rows_for
 from serve_app.terms import ANYBODY, Terms
 
 _log = logging.getLogger("serve_app")
@@ -31,6 +31,7 @@ class InlineBackend:
         direct_rows = direct_rows_for(loaded.seconds_per_call, a_row)
         batch_rows = config.max_batch_rows or batch_rows_for(a_row)
         queued_rows = config.max_queued_rows or queued_rows_for(a_row, config.timeout_seconds)
+        self.sizes = Sizes(batch_rows, queued_rows)
         self._batcher = Batcher(
             loaded.runner.run,
             name=config.name,

@@ -296,6 +296,6 @@ def _port_limits(port: DataPortConfig, gateway: GatewayConfig, limits: LimitsCon
 
 def _reached(models: Mapping[str, DeploymentHandle[Any]]) -> Deployed:
     def through(handle: DeploymentHandle[Any]) -> Callable[[Entry], Backend]:
-        return lambda entry: DeploymentBackend(handle, entry.name, entry.config.timeout_seconds)
+        return lambda entry: DeploymentBackend(handle, entry.config)
 
     return {name: through(handle) for name, handle in models.items()}

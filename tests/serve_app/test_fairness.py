@@ -9,8 +9,8 @@ import pytest
 from serve_app.fairness import _REMEMBERED, FairQueue, Waiting
 
 
-def waiting(rows: int = 1) -> Waiting:
-    return Waiting({}, rows, 0.0, 1.0, asyncio.get_running_loop().create_future())
+def waiting(rows: int = 1, caller: str = "a") -> Waiting:
+    return Waiting({}, rows, 0.0, 1.0, asyncio.get_running_loop().create_future(), caller)
 
 
 def taken(queue: FairQueue, count: int) -> list[Waiting]:
@@ -26,7 +26,7 @@ def taken(queue: FairQueue, count: int) -> list[Waiting]:
 async def test_one_caller_is_served_in_order() -> None:
     queue, requests = FairQueue(), [waiting(rows) for rows in (3, 1, 5)]
     for request in requests:
-        queue.push("a", request)
+        queue.push(request)
     assert queue.rows == 9
     assert list(queue) == requests
     assert taken(queue, 3) == requests
@@ -35,12 +35,13 @@ async def test_one_caller_is_served_in_order() -> None:
 
 
 async def test_a_flood_does_not_delay_the_others() -> None:
-    queue, flood, other = FairQueue(), [waiting() for _ in range(100)], [waiting(), waiting()]
+    queue, flood = FairQueue(), [waiting(caller="flood") for _ in range(100)]
+    other = [waiting(caller="other"), waiting(caller="other")]
     for request in flood:
-        queue.push("flood", request)
+        queue.push(request)
     taken(queue, 10)
     for request in other:
-        queue.push("other", request)
+        queue.push(request)
     assert [request in other for request in taken(queue, 4)].count(True) == 2
 
 
@@ -48,8 +49,8 @@ async def test_callers_get_the_same_rows_whatever_the_size_of_their_requests() -
     queue, owner = FairQueue(), dict[Waiting, str]()
     for name, rows in (("large", 32), ("middle", 8), ("small", 1)):
         for _ in range(640 // rows):
-            owner[request := waiting(rows)] = name
-            queue.push(name, request)
+            owner[request := waiting(rows, name)] = name
+            queue.push(request)
     served: Counter[str] = Counter()
     while sum(served.values()) < 960:
         [request] = taken(queue, 1)
@@ -60,20 +61,21 @@ async def test_callers_get_the_same_rows_whatever_the_size_of_their_requests() -
 async def test_a_rest_gives_no_credit() -> None:
     queue = FairQueue()
     for _ in range(50):
-        queue.push("busy", waiting())
+        queue.push(waiting(caller="busy"))
     taken(queue, 40)
-    late = [waiting() for _ in range(20)]
+    late = [waiting(caller="late") for _ in range(20)]
     for request in late:
-        queue.push("late", request)
+        queue.push(request)
     assert [request in late for request in taken(queue, 10)].count(True) == 5
 
 
 async def test_those_who_withdraw_are_passed_over_without_charge() -> None:
-    queue, mine, theirs = FairQueue(), [waiting(9) for _ in range(3)], [waiting(), waiting()]
+    queue, mine = FairQueue(), [waiting(9) for _ in range(3)]
+    theirs = [waiting(caller="b"), waiting(caller="b")]
     for request in mine:
-        queue.push("a", request)
+        queue.push(request)
     for request in theirs:
-        queue.push("b", request)
+        queue.push(request)
     queue.withdraw(mine[0])
     queue.withdraw(mine[0])
     assert queue.rows == 20
@@ -86,10 +88,10 @@ async def test_those_who_withdraw_are_passed_over_without_charge() -> None:
 
 
 async def test_nothing_piles_up_of_those_who_withdrew_or_left() -> None:
-    queue, stays = FairQueue(), waiting()
-    queue.push("stays", stays)
+    queue, stays = FairQueue(), waiting(caller="stays")
+    queue.push(stays)
     for number in range(5 * _REMEMBERED):
-        queue.push(f"caller-{number}", gone := waiting())
+        queue.push(gone := waiting(caller=f"caller-{number}"))
         queue.withdraw(gone)
     assert len(queue._callers) <= 2 * _REMEMBERED + 1
     assert len(queue._turns) <= _REMEMBERED + 1
@@ -106,7 +108,7 @@ async def test_order_within_a_caller_and_the_count_of_rows_hold_in_any_case(seed
     for _ in range(2000):
         name, chance = generator.choice("abcd"), generator.random()
         if chance < 0.5:
-            queue.push(name, request := waiting(generator.randint(1, 9)))
+            queue.push(request := waiting(generator.randint(1, 9), name))
             arrivals[name].append(request)
             left[name].append(request)
         elif chance < 0.6 and left[name]:
