@@ -50,7 +50,8 @@ Replies = tuple[int, int, list[Reply]]
 """The replica's `Sizes`, and a reply for each request."""
 
 _CALLS_PER_REPLICA = 2
-"""One is computed while the next is on its way."""
+"""One is computed while the next is on its way. With 1, 2 or 4 there was no difference that was
+larger than the noise, on 2 cores and from 1 to 256 connections."""
 
 _GRACE_SECONDS = 0.25
 """A replica answers by the configured limit, if only to say that it passed; after this it is

@@ -4,7 +4,16 @@ A call of a deployment costs a millisecond or two of processor time on its two s
 requests it carries. So requests go in groups, as rows go in batches (`batching.py`), and without a
 timer for a lone one: while fewer calls are under way than the replicas need to be busy, all that
 came in one turn of the loop go at its end; otherwise they gather, and when a call returns, all that
-wait go together, callers in turn (`fairness.py`).
+wait go together, callers in turn (`fairness.py`). Measured over HTTP on 2 busy cores, requests of
+one row for a model of some microseconds, medians of four rounds in turn, requests a second and p50:
+
+    connections    a call each          in groups
+    1              233     4.1 ms       326       2.7 ms
+    16             723    20.6 ms       1,631     9.0 ms
+    64             724    80.4 ms       3,324    18.4 ms
+
+Those of a lone request are the machine's noise: in one server, switched to and fro, both ways took
+the same. For a model of 5 ms a row it was a quarter more at 16 and 64 connections.
 
 The requests of a group stay requests: the replica's batcher queues, splits and times each by
 itself, and one that fails does so alone. But they are answered together, when the last of them is
