@@ -13,7 +13,8 @@ one row for a model of some microseconds, medians of four rounds in turn, reques
     64             724    80.4 ms       3,324    18.4 ms
 
 Those of a lone request are the machine's noise: in one server, switched to and fro, both ways took
-the same. For a model of 5 ms a row it was a quarter more at 16 and 64 connections.
+the same. For a model of 5 ms a row it was a quarter more at 16 and 64 connections, and at 4 a tenth
+less, which is within the noise.
 
 The requests of a group stay requests: the replica's batcher queues, splits and times each by
 itself, and one that fails does so alone. But they are answered together, when the last of them is
