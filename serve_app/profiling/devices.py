@@ -138,20 +138,17 @@ def open_ways(
 def _program_ways(
     files: VariantFiles, document: ModelDocument, samples: Samples, options: Options
 ) -> list[Way]:
-    import torch
-
-    from serve_app.runners.program import ProgramRunner
+    from serve_app.runners.program import ProgramRunner, devices
 
     inputs = [spec.name for spec in document.inputs]
     outputs = [spec.name for spec in document.outputs]
-    devices = {CPU_WAY: "cpu", **({GPU_WAY: "cuda"} if torch.cuda.is_available() else {})}
     return [
         _way(
             name,
             ProgramRunner(files.artifact, inputs, outputs, options.threads, device=device),
             files, document, samples,
         )
-        for name, device in devices.items()
+        for name, device in zip((CPU_WAY, GPU_WAY), devices(), strict=False)
     ]  # fmt: skip
 
 

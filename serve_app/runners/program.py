@@ -13,6 +13,13 @@ from compression.store.archive import check_program_archive, strip_sample_inputs
 from serve_app.runners.base import Arrays
 
 
+def devices() -> list[str]:
+    """PyTorch's names of where programs can be computed here, the CPU first."""
+    import torch
+
+    return ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+
+
 class ProgramRunner:
     """Runs a program saved by `torch.export.save`, on the CPU or the first GPU."""
 
@@ -41,8 +48,7 @@ class ProgramRunner:
 
         torch.set_num_threads(threads)
         self._torch = torch
-        best = "cuda" if torch.cuda.is_available() else "cpu"
-        self._device = torch.device(device or best)
+        self._device = torch.device(device or devices()[-1])
         try:
             program = torch.export.load(io.BytesIO(checked))
             self._module = program.module().to(self._device)
