@@ -86,6 +86,7 @@ class Dispatcher:
                 self._wait(timer, start + offset)
                 if stop():
                     break
+                self._give_up_late()
                 if len(self._in_flight) < self._max_in_flight:
                     request = self._requests[taken % len(self._requests)]
                     self._hand_over(start + offset, request)
@@ -105,9 +106,6 @@ class Dispatcher:
 
     def _wait(self, timer: Timer, intended: float) -> None:
         now = time.monotonic()
-        if now - self._looked > _LOOK_SECONDS:
-            self._looked = now
-            self._give_up(now - self._timeout_seconds)
         if intended <= now:
             # Late: still let answers be read, or the lateness feeds itself. Not for each request:
             # at tens of thousands a second that alone would make all of them late.
@@ -149,14 +147,19 @@ class Dispatcher:
         if not self._in_flight:
             self._landed.set()
 
-    def _give_up(self, left_before: float) -> None:
+    def _give_up_late(self) -> None:
+        """Now and then, for it is no business of each request."""
+        now = time.monotonic()
+        if now - self._looked < _LOOK_SECONDS:
+            return
+        self._looked = now
         while self._in_flight:
             connection, (intended, started) = next(iter(self._in_flight.items()))
-            if started > left_before:
+            if now - started < self._timeout_seconds:
                 return
             del self._in_flight[connection]
             connection.close()
-            self._observer.answered(intended, started, time.monotonic(), BROKEN, b"")
+            self._observer.answered(intended, started, now, BROKEN, b"")
 
     def drain(self, seconds: float) -> None:
         """Wait up to `seconds` for the answers on their way, then give up on the rest."""

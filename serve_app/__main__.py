@@ -41,14 +41,18 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_profile(command: argparse.ArgumentParser) -> None:
+def _add_measured(command: argparse.ArgumentParser) -> None:
     command.add_argument("--store", default="out/demo/store", help="model store, folder or URI")
     command.add_argument("--model", default="fraud")
+    command.add_argument("--json", type=Path, help="write the figures here")
+
+
+def _add_profile(command: argparse.ArgumentParser) -> None:
+    _add_measured(command)
     command.add_argument("--variant", default="distilled-int8")
     command.add_argument("--rows", type=int, default=1, help="rows of a request")
     command.add_argument("--callers", type=int, nargs="+", default=[1, 16], help="at once")
     command.add_argument("--seconds", type=float, default=10.0, help="timed, and as long sampled")
-    command.add_argument("--json", type=Path, help="write the figures here")
     command.set_defaults(action=_profile)
 
 
@@ -71,13 +75,11 @@ def _profile(arguments: argparse.Namespace) -> None:
 
 
 def _add_devices(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--store", default="out/demo/store", help="model store, folder or URI")
-    command.add_argument("--model", default="fraud")
+    _add_measured(command)
     command.add_argument("--variants", nargs="+", default=[], help="default: all published")
     command.add_argument("--rows", type=int, nargs="+", default=[1, 8, 64, 512], help="of a call")
     command.add_argument("--threads", type=int, default=1, help="of the CPU")
     command.add_argument("--rounds", type=int, default=5)
-    command.add_argument("--json", type=Path, help="write the figures here")
     command.set_defaults(action=_devices)
 
 

@@ -250,6 +250,5 @@ def _time(microseconds: float) -> str:
 
 def write(path: Path, options: Options, measured: Sequence[Measured]) -> None:
     """Write the figures as JSON; folders are made."""
-
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(as_document(options, measured), indent=2) + "\n")

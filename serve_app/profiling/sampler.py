@@ -26,13 +26,18 @@ class Sampler:
         self._mean_seconds = mean_seconds
         self._random = random.Random(seed)
         self._before: object = None
+        self._entered = False
 
     def __enter__(self) -> Sampler:
+        self._entered = True
         self._before = signal.signal(signal.SIGALRM, self._sample)
         self._arm()
         return self
 
     def __exit__(self, *_: object) -> None:
+        # A signal that has come, and whose handler runs only now, must not set the timer again: the
+        # next one would be another's, or the end of the process.
+        self._entered = False
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         signal.signal(signal.SIGALRM, self._before)  # type: ignore[arg-type]  # what it gave us
 
@@ -42,4 +47,5 @@ class Sampler:
 
     def _sample(self, number: int, frame: FrameType | None) -> None:
         self.samples[stage_of(frame)] += 1
-        self._arm()
+        if self._entered:
+            self._arm()

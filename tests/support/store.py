@@ -13,7 +13,7 @@ The model scores `sigmoid(w · transaction + v · mean(history))`. Its variants:
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -320,3 +320,11 @@ def request_body(rows: int = 1, *, start: int = 0, **parameters: Any) -> dict[st
     if parameters:
         body["parameters"] = parameters
     return body
+
+
+def check_answers_stay(run: Callable[[Inputs], Inputs], atol: float) -> None:
+    """What a runner answered must not change when it computes the next batch."""
+    first = make_samples().rows(0, 2)
+    answer = run(first)["score"]
+    run(make_samples().rows(20, 22))
+    np.testing.assert_allclose(answer, scores(first), atol=atol)
