@@ -16,6 +16,7 @@ from loadtest.arrivals import ARRIVALS
 from loadtest.bench import benchmark, layers
 from loadtest.bench.options import QUICK, QUICK_OVERLOAD, BenchOptions, OverloadOptions
 from loadtest.console import ERRORS, OUT, table
+from loadtest.cores import parse_cores
 from loadtest.errors import InvalidRunError, LoadTestError, OptionError
 from loadtest.format import rate, seconds
 from loadtest.generator import Setup
@@ -111,6 +112,7 @@ def _add_bench_serving(command: argparse.ArgumentParser) -> None:
     command.add_argument("--port", type=int, default=defaults["port"].default)
     command.add_argument("--data-port", type=int, default=defaults["data_port"].default)
     command.add_argument("--connections", type=int, nargs="+", default=[1, 16, 64])
+    command.add_argument("--binary-connections", type=int, nargs="+", default=[16, 64])
     command.add_argument("--rounds", type=int, help="restarts of each server (default: 5)")
     command.add_argument("--duration", type=float, help="seconds each (default: 4)")
     command.add_argument("--gateways", type=int, default=1, help="gateway replicas of slimserve")
@@ -118,6 +120,8 @@ def _add_bench_serving(command: argparse.ArgumentParser) -> None:
     command.add_argument("--overload-runs", type=int, help=f"default: {overload.runs}; 0: none")
     command.add_argument("--overload-seconds", type=float, help=f"default: {overload.seconds:g}")
     command.add_argument("--deadline-seconds", type=float, default=overload.deadline_seconds)
+    command.add_argument("--server-cores", help="cores of every server, as in 0,1 (default: any)")
+    command.add_argument("--load-cores", help="cores of wrk or our client, as in 2-15")
     command.add_argument("--quick", action="store_true", help="two rounds of seconds; to try it")
     command.set_defaults(action=_bench_serving)
 
@@ -169,6 +173,9 @@ def _bench_serving(options: argparse.Namespace) -> None:
                 "port": options.port,
                 "data_port": options.data_port,
                 "connections": options.connections,
+                "binary_connections": options.binary_connections,
+                "server_cores": _cores("--server-cores", options.server_cores),
+                "load_cores": _cores("--load-cores", options.load_cores),
                 "gateways": options.gateways,
                 "only": options.only,
                 **(QUICK if options.quick else {}),
@@ -180,6 +187,10 @@ def _bench_serving(options: argparse.Namespace) -> None:
             }
         )
     )
+
+
+def _cores(option: str, text: str | None) -> tuple[int, ...]:
+    return () if text is None else parse_cores(option, text)
 
 
 def _run(options: argparse.Namespace) -> None:

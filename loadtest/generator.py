@@ -42,6 +42,8 @@ class Setup(Document):
     """Of every request, besides the usual ones or in their place."""
     precedence: bool = True
     """Whether the generator goes before the server where both want a core."""
+    cores: tuple[int, ...] = ()
+    """The generator stays on these; none: it may run on any."""
 
 
 class Generator:
@@ -148,6 +150,8 @@ def serve(commands: IO[str], answers: IO[str]) -> None:
         try:
             if "setup" in command:
                 setup = Setup.model_validate(command["setup"])
+                if setup.cores:
+                    os.sched_setaffinity(0, setup.cores)
                 if setup.precedence:
                     take_precedence()
                 bodies = _bodies(setup)

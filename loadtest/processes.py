@@ -17,7 +17,7 @@ from loadtest.connection import Target
 from loadtest.documents import Document
 
 Role = Literal["replica", "proxy", "other", "client"]
-_FLAG_PREFIXES = ("RAY_SERVE_", "RAY_worker_niceness")
+_FLAG_PREFIXES = ("RAY_SERVE_", "RAY_worker_niceness", "RAY_OVERRIDE_RESOURCES")
 SERVING: tuple[Role, ...] = ("replica", "proxy")
 
 
@@ -243,7 +243,7 @@ def _measure(found: Iterable[tuple[psutil.Process, Role]]) -> Snapshot:
 
 
 def serving_flags(url: str) -> dict[str, str]:
-    """`RAY_SERVE_*` and niceness settings in the environment of the serving processes.
+    """`RAY_SERVE_*`, niceness and resources in the environment of the serving processes.
 
     Empty for a remote server, or where the environment may not be read.
     """

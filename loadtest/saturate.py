@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from rich.table import Table
 
 from loadtest.console import OUT
+from loadtest.cores import taskset
 from loadtest.documents import Document
 from loadtest.errors import GeneratorError, OptionError
 from loadtest.format import rate, seconds
@@ -93,13 +94,15 @@ def with_wrk(
     connections: int,
     duration_seconds: float,
     headers: Mapping[str, str] | None = None,
+    cores: Sequence[int] = (),
 ) -> Saturation:
     """One run of wrk with one thread, which saturates more than two cores of server."""
     with tempfile.NamedTemporaryFile("w", suffix=".wrk", encoding="ascii") as script:
         script.write(_script(body, headers or {}))
         script.flush()
-        command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(duration_seconds))}s",
-                   "--latency", "-s", script.name, url]  # fmt: skip
+        command = [*taskset(cores), "wrk", "-t1", f"-c{connections}",
+                   f"-d{max(1, round(duration_seconds))}s", "--latency", "-s", script.name,
+                   url]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise GeneratorError(f"wrk failed: {(done.stderr or done.stdout).strip()}")
@@ -123,7 +126,12 @@ def with_own(generator: Generator, connections: int, duration_seconds: float) ->
     )
 
 
-def setup_for(url: str, body: Path, headers: Mapping[str, str] | None = None) -> Setup:
+def setup_for(
+    url: str,
+    body: Path,
+    headers: Mapping[str, str] | None = None,
+    cores: Sequence[int] = (),
+) -> Setup:
     """Settings of our own client for one body and one URL, asked as fast as the server can.
 
     It does not go before the server: see `generator.take_precedence`.
@@ -137,6 +145,7 @@ def setup_for(url: str, body: Path, headers: Mapping[str, str] | None = None) ->
         path=path,
         headers=dict(headers or {}),
         precedence=False,
+        cores=tuple(cores),
     )
 
 
@@ -147,10 +156,12 @@ def measure(
     duration_seconds: float,
     client: Client = "auto",
     headers: Mapping[str, str] | None = None,
+    cores: Sequence[int] = (),
 ) -> list[Saturation]:
     """Saturate `url` with the content of `body`, once per number of connections.
 
-    `headers` are sent besides the usual ones; the body is JSON unless they say else.
+    `headers` are sent besides the usual ones; the body is JSON unless they say else. The client
+    stays on `cores`, where there are any.
 
     Raises:
         OptionError: the body cannot be read, a number is out of range, or wrk is not there.
@@ -165,8 +176,8 @@ def measure(
     if client == "wrk" and not installed:
         raise OptionError("--client wrk: wrk is not installed; use --client own")
     if client != "own" and installed:
-        return [with_wrk(url, content, n, duration_seconds, headers) for n in connections]
-    with Generator(setup_for(url, body, headers)) as generator:
+        return [with_wrk(url, content, n, duration_seconds, headers, cores) for n in connections]
+    with Generator(setup_for(url, body, headers, cores)) as generator:
         return [with_own(generator, number, duration_seconds) for number in connections]
 
 

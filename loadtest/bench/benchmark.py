@@ -26,6 +26,7 @@ from loadtest.bench.results import (
     Overload,
     RatioRow,
     Results,
+    held_cores,
     ratio_row,
     server_row,
 )
@@ -115,6 +116,7 @@ class Gathered:
         )
         return Results(
             machine=self._machine,
+            cores=held_cores(self._options.server_cores, self._options.load_cores),
             measured_at=self._started_at,
             variant=self._options.variant,
             rounds=self.rounds,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 from collections.abc import Callable, Mapping
@@ -63,6 +64,7 @@ class Field:
             StoreReadError: the store cannot be read.
         """
         self._options = options
+        self._ray = _ray_environment(options)
         store = Store(str(options.store), options.model)
         self._champion = store.model.champion
         self._manifests = store.manifests()
@@ -115,6 +117,7 @@ class Field:
             ready_url=f"{base}/v2/health/ready",
             url=base + infer_path(options.model, options.variant),
             json=self._requests.protocol(),
+            environment=self._ray,
             binary=None if proxied else self._requests.binary(options.binary_rows),
             half_rate=not proxied,
         )
@@ -171,7 +174,11 @@ class Field:
             ready_url=f"{self._base}/health",
             url=f"{self._base}/score",
             json=self._requests.plain(),
-            environment={_MODEL_VARIABLE: str(self._artifact), "RAY_USAGE_STATS_ENABLED": "0"},
+            environment={
+                _MODEL_VARIABLE: str(self._artifact),
+                "RAY_USAGE_STATS_ENABLED": "0",
+                **self._ray,
+            },
         )
 
     def _uvicorn(self, app: str) -> str:
@@ -191,6 +198,14 @@ SERVERS: Mapping[str, Callable[[Field], Contender]] = {
     PROXIED: lambda field_: field_.slimserve(PROXIED, "inline", proxied=True),
 }
 """In the order in which they take their turns."""
+
+
+def _ray_environment(options: BenchOptions) -> Mapping[str, str]:
+    """Ray counts the machine's cores, whatever its processes are held to, and would start a worker
+    for each: told the server's, it does as on a machine that has no others."""
+    if not options.server_cores:
+        return {}
+    return {"RAY_OVERRIDE_RESOURCES": json.dumps({"CPU": len(options.server_cores)})}
 
 
 def _artifact(options: BenchOptions, manifests: Mapping[str, Manifest]) -> Path:

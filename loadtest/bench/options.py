@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
 from loadtest.documents import Document
 
@@ -41,11 +41,15 @@ class BenchOptions(Document):
     seconds: PositiveFloat = 4.0
     half_rate_seconds: PositiveFloat = 8.0
     binary_rows: PositiveInt = 32
-    binary_connections: PositiveInt = 16
+    binary_connections: tuple[PositiveInt, ...] = (16, 64)
     gateways: PositiveInt = 1
     """Gateway replicas of slimserve; the bare loop gets as many processes."""
     only: tuple[str, ...] = ()
     """Contenders by name; empty: all."""
+    server_cores: tuple[NonNegativeInt, ...] = ()
+    """Every contender stays on these, with all its processes; empty: nothing is held to any."""
+    load_cores: tuple[NonNegativeInt, ...] = ()
+    """As do wrk and our own client."""
     overload: OverloadOptions = OverloadOptions()
 
 

@@ -37,7 +37,8 @@ def overload(contender: Contender, options: BenchOptions, run: int) -> Overload:
     """
     wanted = options.overload
     deadline = {DEADLINE_HEADER: f"{wanted.deadline_seconds:g}"}
-    setup = setup_for(contender.url, contender.json.body, contender.json.headers | deadline)
+    headers = contender.json.headers | deadline
+    setup = setup_for(contender.url, contender.json.body, headers, options.load_cores)
     with started(contender, options), Generator(setup) as generator:
         closed = ClosedSpec(
             connections=max(options.connections), duration_seconds=wanted.capacity_seconds

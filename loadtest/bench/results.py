@@ -117,11 +117,22 @@ class Judged(Document):
     note: str = ""
 
 
+class HeldCores(Document):
+    """The cores that processes were held to; empty: to none, they ran on any."""
+
+    server: tuple[int, ...]
+    load: tuple[int, ...]
+    shared: tuple[int, ...]
+    """Of the cores listed, those where both could run: there a figure is not the server's alone."""
+
+
 class Results(Document):
     """Everything the bench has to say."""
 
-    schema_version: int = 3
+    schema_version: int = 4
     machine: Environment
+    cores: HeldCores | None
+    """None: nothing was held to any, server and load shared the machine's."""
     measured_at: str
     variant: str
     rounds: int
@@ -137,6 +148,14 @@ class Results(Document):
     overload: tuple[Overload, ...]
     failures: tuple[Failure, ...]
     targets: tuple[Judged, ...]
+
+
+def held_cores(server: Sequence[int], load: Sequence[int]) -> HeldCores | None:
+    """What was held where; None where nothing was."""
+    if not server and not load:
+        return None
+    shared = set(server or load) & set(load or server)
+    return HeldCores(server=tuple(server), load=tuple(load), shared=tuple(sorted(shared)))
 
 
 Entries = Sequence[Saturation | None]

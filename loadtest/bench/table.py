@@ -5,7 +5,8 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-from loadtest.bench.results import FIGURES, Judged, Overload, RatioRow, Results
+from loadtest.bench.results import FIGURES, HeldCores, Judged, Overload, RatioRow, Results
+from loadtest.cores import format_cores
 from loadtest.format import NOT_MEASURED, rate, seconds, size
 
 
@@ -37,7 +38,8 @@ def print_results(results: Results, console: Console) -> None:
 
 
 def _servers(results: Results) -> Table:
-    table = Table(title=f"{results.variant}: medians of {results.rounds} rounds")
+    title = f"{results.variant}: medians of {results.rounds} rounds"
+    table = Table(title=f"{title}\n{_held(results.cores)}" if results.cores else title)
     for heading in ("server", "body", "rows", "connections", "req/s", "rows/s", "p50", "p99"):
         table.add_column(heading, justify="left" if heading in ("server", "body") else "right")
     for row in results.servers:
@@ -52,6 +54,17 @@ def _servers(results: Results) -> Table:
             seconds(row.p99_seconds),
         )
     return table
+
+
+def _held(cores: HeldCores) -> str:
+    shared = f", {_cores(cores.shared)} shared" if cores.shared else ""
+    return f"server on {_cores(cores.server)}, load on {_cores(cores.load)}{shared}"
+
+
+def _cores(cores: tuple[int, ...]) -> str:
+    if not cores:
+        return "any core"
+    return f"core{'s' if len(cores) > 1 else ''} {format_cores(cores)}"
 
 
 def _sentence(row: RatioRow, rounds: int) -> str:

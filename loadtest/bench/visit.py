@@ -17,6 +17,7 @@ from loadtest.bench.contenders import NO_PLACEMENT, Contender, Loop
 from loadtest.bench.options import BenchOptions
 from loadtest.bench.requests import Request
 from loadtest.bench.results import Case, Failure, HalfRate
+from loadtest.cores import taskset
 from loadtest.errors import GeneratorError
 from loadtest.generator import Generator
 from loadtest.measurement import ProbeSpec
@@ -43,14 +44,15 @@ class Turn:
 
 @contextmanager
 def started(contender: Contender, options: BenchOptions) -> Iterator[Path]:
-    """The contender, up and warm; yields its log.
+    """The contender, up and warm, on the server's cores; yields its log.
 
     Raises:
         UnreachableError: it does not start.
         GeneratorError: it does not answer 200.
     """
     log = options.out / f"{contender.name}.log"
-    with serving(contender.command, contender.ready_url, log, contender.environment):
+    command = " ".join((*taskset(options.server_cores), contender.command))
+    with serving(command, contender.ready_url, log, contender.environment):
         warm_up(contender, contender.json)
         yield log
 
@@ -69,22 +71,37 @@ def visit(contender: Contender, options: BenchOptions, round_: int) -> Turn:
             half = _half_rate(contender, options, found, round_)
         if contender.binary is None:
             return Turn(found, half, flags=flags)
-        try:
-            warm_up(contender, contender.binary)
-            at = (options.binary_connections,)
-            found |= _saturate(contender, contender.binary, at, options)
-        except GeneratorError as error:
-            form, rows = contender.binary.form, contender.binary.rows
-            failure = Failure(name=contender.name, body=form, rows=rows, message=str(error))
-            return Turn(found, half, (failure,), flags)
-        return Turn(found, half, flags=flags)
+        binary, failures = _binary(contender, contender.binary, options)
+        return Turn(found | binary, half, failures, flags)
+
+
+def _binary(
+    contender: Contender, request: Request, options: BenchOptions
+) -> tuple[dict[Case, Saturation], tuple[Failure, ...]]:
+    """What was measured until it failed, and the failure where it did."""
+    found: dict[Case, Saturation] = {}
+    try:
+        warm_up(contender, request)
+        for connections in options.binary_connections:
+            found |= _saturate(contender, request, (connections,), options)
+    except GeneratorError as error:
+        failure = Failure(
+            name=contender.name, body=request.form, rows=request.rows, message=str(error)
+        )
+        return found, (failure,)
+    return found, ()
 
 
 def _saturate(
     contender: Contender, request: Request, connections: tuple[int, ...], options: BenchOptions
 ) -> dict[Case, Saturation]:
     entries = measure(
-        contender.url, request.body, connections, options.seconds, headers=request.headers
+        contender.url,
+        request.body,
+        connections,
+        options.seconds,
+        headers=request.headers,
+        cores=options.load_cores,
     )
     for entry in entries:
         if entry.errors > _ERROR_SHARE * max(1, entry.ok):
@@ -132,7 +149,8 @@ def _half_rate(
     spec = ProbeSpec(
         rate_per_second=most / 2, duration_seconds=options.half_rate_seconds, seed=round_
     )
-    setup = setup_for(contender.url, contender.json.body, contender.json.headers)
+    request = contender.json
+    setup = setup_for(contender.url, request.body, request.headers, options.load_cores)
     with Generator(setup) as generator:
         generator.open_loop(
             spec.model_copy(update={"duration_seconds": 1.0, "seed": 1000 + round_})
@@ -150,14 +168,14 @@ def _half_rate(
 
 
 def visit_loop(loop: Loop, options: BenchOptions) -> Turn:
-    """The bare loop for as long as a server is saturated.
+    """The bare loop on the server's cores, for as long as a server is saturated.
 
     Raises:
         GeneratorError: it fails, with its last words.
     """
     command = [
-        sys.executable, "-m", "loadtest.baselines.ort_loop", str(loop.inputs),
-        str(options.seconds), str(loop.processes),
+        *taskset(options.server_cores), sys.executable, "-m", "loadtest.baselines.ort_loop",
+        str(loop.inputs), str(options.seconds), str(loop.processes),
     ]  # fmt: skip
     environment = {**os.environ, **loop.environment}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)

@@ -135,6 +135,16 @@ def test_precedence_is_taken_only_where_it_is_wanted(store: Path) -> None:
         assert os.sched_getscheduler(second.pid) == os.SCHED_OTHER
 
 
+def test_the_process_stays_on_its_cores(store: Path) -> None:
+    anywhere = os.sched_getaffinity(0)
+    core = max(anywhere)
+    free = _setup("http://127.0.0.1:9", store)
+    held = free.model_copy(update={"cores": (core,)})
+    with Generator(free) as first, Generator(held) as second:
+        assert os.sched_getaffinity(first.pid) == anywhere
+        assert os.sched_getaffinity(second.pid) == {core}
+
+
 def test_errors_come_back_in_words(store: Path) -> None:
     with pytest.raises(GeneratorError, match="no-such-model"):
         Generator(Setup(url="http://127.0.0.1:9", model="no-such-model", store=str(store)))

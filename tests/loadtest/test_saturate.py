@@ -1,5 +1,7 @@
 import json
+import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -60,6 +62,24 @@ def test_both_clients_measure_a_server(
     assert one["errors"] == four["errors"] == 0
     assert one["p50_seconds"] > 0.008  # the stub sleeps 10 ms, give or take its clock's tick
     assert four["requests_per_second"] > one["requests_per_second"]
+
+
+WRAPPED = """#!{python}
+import os
+open({seen!r}, "w").write(str(sorted(os.sched_getaffinity(0))))
+print({answer!r})
+"""
+
+
+def test_wrk_stays_on_its_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, core = tmp_path / "seen", max(os.sched_getaffinity(0))
+    wrk = tmp_path / "wrk"
+    wrk.write_text(WRAPPED.format(python=sys.executable, seen=str(seen), answer=WRK))
+    wrk.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    (found,) = measure("http://127.0.0.1:9/", wrk, [16], 2.0, cores=(core,))
+    assert found.ok == 38_000
+    assert seen.read_text() == f"[{core}]"
 
 
 def test_nonsense_is_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -10,6 +11,8 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +21,15 @@ import psutil
 import pytest
 import yaml
 
-from loadtest.bench.contenders import DEPLOYMENT, INLINE, PROXIED, Field
+from loadtest.bench.contenders import DEPLOYMENT, INLINE, PROXIED, TUTORIAL, Field
 from loadtest.bench.options import BenchOptions
-from loadtest.bench.visit import warm_up
+from loadtest.bench.results import HeldCores, Results
+from loadtest.bench.visit import started, visit, visit_loop, warm_up
 from loadtest.cli import main
 from loadtest.errors import GeneratorError, OptionError
 from loadtest.payloads import binary_body
+from loadtest.processes import listeners
+from loadtest.saturate import Saturation
 from loadtest.server import Server
 from loadtest.serving import serving
 from loadtest.store import Store
@@ -58,8 +64,8 @@ def test_baselines_are_measured_in_turn_and_judged(
     code = main([
         "bench-serving", "--store", str(tiny_store), "--model", MODEL, "--variant", "close",
         "--out", str(out), "--port", str(_free_port()), "--quick", "--rounds", "1",
-        "--connections", "1", "4", "--only", "bare-asgi", "fastapi-by-hand", "ort-loop",
-        "--overload-runs", "0",
+        "--connections", "1", "4", "--binary-connections", "2", "16", "--only", "bare-asgi",
+        "fastapi-by-hand", "ort-loop", "--overload-runs", "0",
     ])  # fmt: skip
     assert code == 0
     results = json.loads((out / "results.json").read_text())
@@ -67,7 +73,8 @@ def test_baselines_are_measured_in_turn_and_judged(
     measured = {(row["name"], row["body"], row["rows"], row["connections"]): row
                 for row in results["servers"]}  # fmt: skip
     assert set(measured) == {
-        ("bare-asgi", "json", 1, 1), ("bare-asgi", "json", 1, 4), ("bare-asgi", "binary", 32, 16),
+        ("bare-asgi", "json", 1, 1), ("bare-asgi", "json", 1, 4),
+        ("bare-asgi", "binary", 32, 2), ("bare-asgi", "binary", 32, 16),
         ("fastapi-by-hand", "json", 1, 1), ("fastapi-by-hand", "json", 1, 4),
         ("ort-loop", "arrays", 32, 1),
     }  # fmt: skip
@@ -79,6 +86,107 @@ def test_baselines_are_measured_in_turn_and_judged(
     assert not any(target["reached"] for target in results["targets"])
     said = capsys.readouterr().out
     assert "no figure (not measured)" in said
+    assert results["cores"] is None
+    assert "load on" not in said
+
+
+def test_server_and_load_on_cores_of_their_own(
+    tiny_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    usable = os.sched_getaffinity(0)
+    first, last = min(usable), max(usable)
+    code = main([
+        "bench-serving", "--store", str(tiny_store), "--model", MODEL, "--variant", "close",
+        "--out", str(out), "--port", str(_free_port()), "--quick", "--rounds", "1",
+        "--connections", "1", "--binary-connections", "1", "--only", "bare-asgi", "ort-loop",
+        "--overload-runs", "0", "--server-cores", str(first), "--load-cores", str(last),
+    ])  # fmt: skip
+    assert code == 0
+    results = Results.model_validate_json((out / "results.json").read_bytes())
+    shared = (first,) if first == last else ()
+    assert results.cores == HeldCores(server=(first,), load=(last,), shared=shared)
+    assert f"server on core {first}, load on core {last}" in capsys.readouterr().out
+    # The machine is described as it is.
+    assert results.machine.cores == os.cpu_count()
+
+
+def test_a_server_stays_on_its_cores(tiny_store: Path, tmp_path: Path) -> None:
+    core = max(os.sched_getaffinity(0))
+    options = _options(tiny_store, tmp_path, server_cores=(core,))
+    with started(Field(options).server("bare-asgi"), options):
+        (server,) = listeners(options.port)
+        assert os.sched_getaffinity(server.pid) == {core}
+
+
+def test_the_loops_processes_stay_on_the_servers_cores(tiny_store: Path, tmp_path: Path) -> None:
+    core = max(os.sched_getaffinity(0))
+    options = _options(tiny_store, tmp_path, server_cores=(core,), seconds=1.0, gateways=2)
+    loop = Field(options).loop()
+    assert loop is not None
+    seen: dict[int, set[int]] = {}
+    with ThreadPoolExecutor(1) as pool:
+        turn = pool.submit(visit_loop, loop, options)
+        while not turn.done():
+            for child in psutil.Process().children(recursive=True):
+                with contextlib.suppress(psutil.Error, OSError):
+                    if "spawn_main" in " ".join(child.cmdline()):
+                        seen[child.pid] = os.sched_getaffinity(child.pid)
+            time.sleep(0.02)
+        assert turn.result().saturations
+    assert list(seen.values()) == [{core}] * 2
+
+
+def test_ray_is_told_of_the_servers_cores_alone(tiny_store: Path, tmp_path: Path) -> None:
+    held = Field(_options(tiny_store, tmp_path, server_cores=(0, 3)))
+    free = Field(_options(tiny_store, tmp_path))
+    for name in (INLINE, DEPLOYMENT, PROXIED, TUTORIAL):
+        environment = held.server(name).environment
+        assert json.loads(environment["RAY_OVERRIDE_RESOURCES"]) == {"CPU": 2}
+        assert "RAY_OVERRIDE_RESOURCES" not in free.server(name).environment
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--server-cores", ""], "--server-cores '': expected a list of cores"),
+        (["--load-cores", "0;1"], "--load-cores '0;1': expected a list of cores"),
+        (["--load-cores", "999999"], "--load-cores '999999': core 999999 is not there"),
+    ],
+)
+def test_cores_that_are_none_are_refused_before_anything_starts(
+    tiny_store: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    words: str,
+) -> None:
+    command = ["bench-serving", "--store", str(tiny_store), "--out", str(tmp_path / "out")]
+    assert main([*command, *arguments]) == 2
+    assert words in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_shed_at_many_connections_keeps_its_figure_of_few(
+    tiny_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measure(url: str, body: Path, connections: Sequence[int], *_: Any, **__: Any) -> Any:
+        return [
+            Saturation(
+                client="own", connections=number, duration_seconds=1.0, requests_per_second=9.0,
+                p50_seconds=0.1, p99_seconds=0.2, ok=9, errors=0 if number < 64 else 9,
+            )
+            for number in connections
+        ]  # fmt: skip
+
+    monkeypatch.setattr("loadtest.bench.visit.measure", measure)
+    options = _options(tiny_store, tmp_path, connections=(1,), half_rate_seconds=0.5)
+    turn = visit(Field(options).server("bare-asgi"), options, 0)
+    assert [(case.body, case.connections) for case in turn.saturations] == [
+        ("json", 1), ("binary", 16),
+    ]  # fmt: skip
+    (failure,) = turn.failures
+    assert "at 64 connections" in failure.message
 
 
 def test_the_binary_request_says_what_the_protocol_wants(tiny_store: Path) -> None:

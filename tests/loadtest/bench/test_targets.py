@@ -23,10 +23,16 @@ def _case(name: str, connections: int = 16, body: str = "json", rows: int = 1) -
     return Case(name=name, placement="none", body=body, rows=rows, connections=connections)
 
 
-def _ratio(value: float, connections: int = 16, figure: str = "requests_per_second") -> RatioRow:
+def _ratio(value: float, connections: int = 16) -> RatioRow:
+    return _row(
+        value, _case(INLINE, connections), _case(BARE_ASGI, connections), "requests_per_second"
+    )
+
+
+def _row(value: float, of: Case, to: Case, figure: str) -> RatioRow:
     return RatioRow(
-        of=_case(INLINE, connections),
-        to=_case(BARE_ASGI, connections),
+        of=of,
+        to=to,
         figure=figure,
         ratio=value,
         low=value - 0.1,
@@ -81,9 +87,21 @@ def test_each_number_of_connections_is_judged_for_itself() -> None:
     assert [missed.low, missed.high] == pytest.approx([0.5, 0.7])
 
 
+def test_binary_requests_are_held_against_the_loop_at_each_number_of_connections() -> None:
+    loop = _case(LOOP, connections=1, body="arrays", rows=32)
+    ratios = [
+        _row(value, _case(INLINE, connections, "binary", 32), loop, "rows_per_second")
+        for connections, value in ((16, 0.6), (64, 0.75))
+    ]
+    judged = judge_all(Measured(ratios, (), (), ()))
+    assert not _judged(judged, LOOP, "16 connections", "rows_per_second").reached
+    reached = _judged(judged, LOOP, "64 connections", "rows_per_second")
+    assert (reached.reached, reached.value, reached.bound) == (True, 0.75, 0.7)
+
+
 def test_nothing_measured_reaches_nothing() -> None:
     judged = judge_all(Measured((), (), (), ()))
-    assert len(judged) == 15
+    assert len(judged) == 16
     assert not any(one.reached for one in judged)
     assert all(one.value is None and one.note for one in judged)
 
@@ -91,7 +109,9 @@ def test_nothing_measured_reaches_nothing() -> None:
 def test_a_case_that_failed_says_why_in_its_target() -> None:
     failure = Failure(name=INLINE, body="binary", rows=32, message="answers 501: not supported")
     judged = judge_all(Measured((), (), (), (failure,)))
-    assert _judged(judged, LOOP).note == "answers 501: not supported"
+    for connections in (16, 64):
+        note = _judged(judged, LOOP, f"{connections} connections").note
+        assert note == "answers 501: not supported"
     assert _judged(judged, BARE_ASGI, "16 connections").note == "not measured"
 
 

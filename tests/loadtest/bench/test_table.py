@@ -1,0 +1,49 @@
+"""What the table says of the cores."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from loadtest.bench.results import Results, held_cores
+from loadtest.bench.table import print_results
+from loadtest.environment import describe
+
+
+@pytest.mark.parametrize(
+    ("server", "load", "line"),
+    [
+        ((0, 1), tuple(range(2, 16)), "server on cores 0-1, load on cores 2-15"),
+        ((0, 1), (1, 2), "server on cores 0-1, load on cores 1-2, core 1 shared"),
+        ((0, 1), (), "server on cores 0-1, load on any core, cores 0-1 shared"),
+        ((), (3,), "server on any core, load on core 3, core 3 shared"),
+        ((), (), None),
+    ],
+)
+def test_the_cores_stand_under_the_title(
+    server: tuple[int, ...], load: tuple[int, ...], line: str | None
+) -> None:
+    results = Results(
+        machine=describe("http://192.0.2.1:80"),
+        cores=held_cores(server, load),
+        measured_at="2026-11-27T12:00:00+00:00",
+        variant="student",
+        rounds=5,
+        rounds_wanted=5,
+        seconds=4.0,
+        gateways=1,
+        flags={},
+        servers=(),
+        ratios=(),
+        half_rate=(),
+        overload=(),
+        failures=(),
+        targets=(),
+    )
+    said = io.StringIO()
+    print_results(results, Console(file=said, width=100))
+    title, under = (text.strip() for text in said.getvalue().splitlines()[:2])
+    assert title == "student: medians of 5 rounds"
+    assert (under == line) if line else "server on" not in said.getvalue()
