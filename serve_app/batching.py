@@ -1,6 +1,6 @@
 """Batching without a timer.
 
-While one inference runs, requests gather; when it ends, all that wait go together, up to a cap
+While an inference runs, requests gather; when it ends, all that wait go together, up to a cap
 counted in rows. A lone request never waits for company. (`@serve.batch` waits its whole window for
 a lone request, its queue has no bound, and it counts requests, not rows.)
 """
@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Protocol
 
@@ -31,6 +32,9 @@ _ALLOWANCE = 1.25
 _HOLD_SECONDS = 1e-3
 """How long batches may hold the loop one after the other."""
 
+_ANOTHER = 0.5
+"""Of a full batch has to wait before one goes beside another: smaller ones cost more a row."""
+
 Run = Callable[[Mapping[str, npt.NDArray[Any]]], Arrays]
 
 
@@ -40,6 +44,18 @@ class BatchObserver(Protocol):
     def batch(self, rows: int, seconds: float) -> None:
         """A batch of `rows` rows went through the model in `seconds`."""
         ...
+
+
+@dataclass(eq=False, slots=True)
+class _Batch:
+    """What is computed together, and what came of it: `outputs`, or an `error`."""
+
+    waiting: list[Waiting]
+    rows: int
+    outputs: Arrays | None = None
+    error: Exception | None = None
+    started: float = 0.0
+    seconds: float = 0.0
 
 
 class Batcher:
@@ -60,6 +76,11 @@ class Batcher:
 
     So a thread costs a lone request 65-75 µs, and at once costs everybody their company.
 
+    With `lanes` of 2 there are two threads, and another batch goes beside the one that is computed
+    when it is half full. A thread that has computed waits for Python's lock before it can say so,
+    as long as the loop has something to do: without another batch under way loop and model take
+    turns, on two cores as on one.
+
     Callers take turns (`fairness.py`). A request of more rows than a batch may have is computed in
     pieces, each of them in its turn. A request has `timeout_seconds`, or less if its terms say so:
     once they are over it is answered so, and if it waited it is not computed any more.
@@ -74,6 +95,7 @@ class Batcher:
         max_queued_rows: int,
         timeout_seconds: float,
         direct_rows: int = 0,
+        lanes: int = 1,
         observer: BatchObserver | None = None,
     ) -> None:
         self._run = run
@@ -82,14 +104,16 @@ class Batcher:
         self._max_queued_rows = max_queued_rows
         self._timeout_seconds = timeout_seconds
         self._direct_rows = direct_rows
+        self._lanes = lanes
         self._observer = observer
         self._pace = Pace()
         self._queue = FairQueue()
-        self._computing: list[Waiting] = []
+        self._computing: list[_Batch] = []
+        """In the threads, or being tried again."""
         self._expiry = Expiry(self._live, self._expire)
         self._turn: asyncio.Handle | None = None
-        self._worker: asyncio.Task[None] | None = None
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"infer-{name}")
+        self._retries: set[asyncio.Task[None]] = set()
+        self._threads = ThreadPoolExecutor(lanes, thread_name_prefix=f"infer-{name}")
 
     @property
     def queued_rows(self) -> int:
@@ -99,7 +123,7 @@ class Batcher:
     @property
     def idle(self) -> bool:
         """Whether nothing waits and nothing is being computed."""
-        return self._turn is None and self._worker is None
+        return self._turn is None and not self._computing
 
     async def submit(self, inputs: Arrays, rows: int, terms: Terms = ANYBODY) -> Computed:
         """Compute a request. Cancelling the caller withdraws it while it waits.
@@ -134,9 +158,9 @@ class Batcher:
         for waiting in list(self._queue):
             waiting.future.cancel()
             self._queue.withdraw(waiting)
-        if self._worker is not None:
-            self._worker.cancel()
-        self._thread.shutdown(wait=False)
+        for retry in self._retries:
+            retry.cancel()
+        self._threads.shutdown(wait=False)
 
     def _enter(
         self, inputs: Arrays, rows: int, caller: str, since: float, deadline: float
@@ -146,7 +170,7 @@ class Batcher:
         self._queue.push(waiting)
         if deadline < self._expiry.next:
             self._expiry.watch(deadline)
-        if self._turn is None and self._worker is None:
+        if self._turn is None and self._may_begin():
             self._turn = loop.call_soon(self._take_turn)
         return waiting
 
@@ -168,56 +192,85 @@ class Batcher:
                 piece.future.cancel()
                 self._queue.withdraw(piece)
 
-    def _take_turn(self) -> None:
-        """Batch after batch, as long as they may be computed on the loop; another one is a task's.
+    def _may_begin(self) -> bool:
+        """Whether what waits may be computed now, or gathers on."""
+        busy = len(self._computing)
+        return not busy or (
+            busy < self._lanes and self._queue.rows >= _ANOTHER * self._max_batch_rows
+        )
 
-        They make way for the loop now and then, not after each: in a turn of a busy loop more
-        requests come than one small batch holds.
+    def _take_turn(self) -> None:
+        """Batch after batch: on the loop, or into a lane that is free.
+
+        Those on the loop make way for it now and then, not after each: in a turn of a busy loop
+        more requests come than one small batch holds.
         """
         self._turn = None
         make_way = time.perf_counter() + _HOLD_SECONDS
-        while self._queue.rows:
+        while self._queue.rows and self._may_begin():
             batch = self._take()
-            rows = sum([waiting.rows for waiting in batch])
-            if rows > self._direct_rows:
-                self._set_to_work(batch, rows)
-                return
-            if batch:
-                started = time.perf_counter()
-                try:
-                    outputs = self._run(_concatenate(batch))
-                except Exception as error:  # noqa: BLE001 - a runner may raise anything
-                    self._set_to_work(batch, rows, error)
-                    return
-                self._share(batch, rows, outputs, started)
+            if batch.rows > self._direct_rows:
+                self._start(batch)
+                continue
+            if batch.waiting:
+                self._compute_here(batch)
             if self._queue.rows and time.perf_counter() > make_way:
                 self._turn = asyncio.get_running_loop().call_soon(self._take_turn)
                 return
-        self._computing = []
 
-    def _set_to_work(self, batch: list[Waiting], rows: int, error: Exception | None = None) -> None:
-        work = self._work(batch, rows, error)
-        self._worker = asyncio.get_running_loop().create_task(work)
-
-    async def _work(self, batch: list[Waiting], rows: int, error: Exception | None) -> None:
-        """Compute a batch in the thread, or one that failed on the loop once more."""
-        started = time.perf_counter()
+    def _compute(self, batch: _Batch, inputs: Arrays) -> None:
+        """Wherever it is called: on the loop or in a thread."""
+        batch.started = time.perf_counter()
         try:
-            if error is None:
-                try:
-                    outputs = await self._infer(_concatenate(batch), rows)
-                    self._share(batch, rows, outputs, started)
-                except Exception as own:  # noqa: BLE001 - a runner may raise anything
-                    error = own
-            if error is not None:
-                await self._compute_singly(batch, error)
-        finally:
-            self._worker = None
-            self._computing = []
-            if self._queue.rows:
-                self._turn = asyncio.get_running_loop().call_soon(self._take_turn)
+            batch.outputs = self._run(inputs)
+        except Exception as error:  # noqa: BLE001 - a runner may raise anything
+            batch.error = error
+        batch.seconds = time.perf_counter() - batch.started
 
-    def _take(self) -> list[Waiting]:
+    def _settle(self, batch: _Batch) -> None:
+        """Give each of a batch that was computed its part, or try each once more."""
+        if batch.error is None:
+            self._share(batch)
+            return
+        self._computing.append(batch)
+        retry = asyncio.get_running_loop().create_task(self._compute_singly(batch))
+        self._retries.add(retry)
+        retry.add_done_callback(self._retries.discard)
+
+    def _compute_here(self, batch: _Batch) -> None:
+        try:
+            self._compute(batch, _concatenate(batch.waiting))
+        except ValueError as error:  # their shapes do not fit together
+            batch.error = error
+        self._settle(batch)
+
+    def _start(self, batch: _Batch) -> None:
+        self._computing.append(batch)
+        try:
+            # Not in the thread, which would need Python's lock for it once more.
+            inputs = _concatenate(batch.waiting)
+            self._threads.submit(self._aside, asyncio.get_running_loop(), batch, inputs)
+        except (ValueError, RuntimeError) as error:  # as above, or closed
+            self._computing.remove(batch)
+            batch.error = error
+            self._settle(batch)
+
+    def _aside(self, loop: asyncio.AbstractEventLoop, batch: _Batch, inputs: Arrays) -> None:
+        self._compute(batch, inputs)
+        # A future of the pool's would do it too, with three more turns of locks and callbacks.
+        loop.call_soon_threadsafe(self._come_back, batch)
+
+    def _come_back(self, batch: _Batch) -> None:
+        """A lane is free again. The next batch goes before the answers of this one are written."""
+        self._computing.remove(batch)
+        self._settle(batch)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self._turn is None and self._queue.rows and self._may_begin():
+            self._take_turn()
+
+    def _take(self) -> _Batch:
         """The next batch: in turn, up to the cap.
 
         Whoever's time will be over before the batch is done is dropped: computed in vain, under
@@ -233,58 +286,63 @@ class Batcher:
             ):
                 self._expire(waiting)
                 continue
-            rows += waiting.rows
-            if batch and rows > self._max_batch_rows:
+            if batch and rows + waiting.rows > self._max_batch_rows:
                 break
+            rows += waiting.rows
             batch.append(queue.take())
-        self._computing = batch
-        return batch
+        return _Batch(batch, rows)
 
-    def _share(self, batch: list[Waiting], rows: int, outputs: Arrays, started: float) -> None:
-        """Give each of a batch its part of what was computed."""
-        seconds = self._count(rows, started)
-        if len(batch) == 1:
-            _resolve(batch[0], Computed(outputs, started - batch[0].since, seconds))
+    def _share(self, batch: _Batch) -> None:
+        outputs, started, seconds = batch.outputs or {}, batch.started, batch.seconds
+        self._count(batch.rows, seconds)
+        if len(batch.waiting) == 1:
+            waiting = batch.waiting[0]
+            _resolve(waiting, Computed(outputs, started - waiting.since, seconds))
             return
         start = 0
-        for waiting in batch:
+        for waiting in batch.waiting:
             end = start + waiting.rows
             share = {name: array[start:end] for name, array in outputs.items()}
             _resolve(waiting, Computed(share, started - waiting.since, seconds))
             start = end
 
-    async def _compute_singly(self, batch: list[Waiting], error: Exception) -> None:
+    async def _compute_singly(self, failed: _Batch) -> None:
         """One poisonous request must fail alone: after a failed batch each is tried once more."""
-        if len(batch) == 1:
-            _reject(batch[0], error)
+        try:
+            if len(failed.waiting) == 1 and failed.error is not None:
+                _reject(failed.waiting[0], failed.error)
+                return
+            for waiting in failed.waiting:
+                if not waiting.future.done():
+                    batch = _Batch([waiting], waiting.rows)
+                    await self._infer(batch, waiting.inputs)
+                    if batch.error is None:
+                        self._share(batch)
+                    else:
+                        _reject(waiting, batch.error)
+        finally:
+            self._computing.remove(failed)
+            self._go_on()
+
+    async def _infer(self, batch: _Batch, inputs: Arrays) -> None:
+        if batch.rows <= self._direct_rows:
+            self._compute(batch, inputs)
             return
-        for waiting in batch:
-            if waiting.future.done():
-                continue
-            started = time.perf_counter()
-            try:
-                outputs = await self._infer(waiting.inputs, waiting.rows)
-            except Exception as own:  # noqa: BLE001 - a runner may raise anything
-                _reject(waiting, own)
-                continue
-            seconds = self._count(waiting.rows, started)
-            _resolve(waiting, Computed(outputs, started - waiting.since, seconds))
+        try:
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(self._threads, self._compute, batch, inputs)
+        except RuntimeError as error:  # closed
+            batch.error = error
 
-    async def _infer(self, inputs: Arrays, rows: int) -> Arrays:
-        if rows <= self._direct_rows:
-            return self._run(inputs)
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, inputs)
-
-    def _count(self, rows: int, started: float) -> float:
-        """Note a batch that was computed; returns its seconds."""
-        seconds = time.perf_counter() - started
+    def _count(self, rows: int, seconds: float) -> None:
+        """Note a batch that was computed."""
         self._pace.batch(rows, seconds)
         if self._observer is not None:
             self._observer.batch(rows, seconds)
-        return seconds
 
     def _live(self) -> Iterator[Waiting]:
-        return chain(self._computing, self._queue)
+        computing = (batch.waiting for batch in self._computing)
+        return chain(*computing, self._queue)
 
     def _expire(self, waiting: Waiting) -> None:
         self._queue.withdraw(waiting)

@@ -25,6 +25,11 @@ _DIRECT_SECONDS = 100e-6
 Longer ones are worth it, for the loop decodes the next requests meanwhile: of requests of 32 rows
 from 16 connections, with a model of 128 µs for them, 5,800 a second instead of 5,200."""
 
+_LANES = 2
+_LANE_SECONDS = 2e-3
+"""Longest full batch that may have another beside it. Of longer ones what the way to the thread and
+back takes is a small part, and a second core is for whoever configures `threads` to give them."""
+
 
 class Sizes(NamedTuple):
     """Of one variant where it is computed, chosen or configured."""
@@ -55,3 +60,8 @@ def direct_rows_for(seconds_per_call: float, seconds_per_row: float) -> int:
     if seconds_per_call > _DIRECT_SECONDS:
         return 0
     return 1 + int((_DIRECT_SECONDS - seconds_per_call) / max(seconds_per_row, 1e-6))
+
+
+def lanes_for(seconds_per_call: float, seconds_per_row: float, batch_rows: int) -> int:
+    """How many batches of `batch_rows` rows may be computed at once."""
+    return _LANES if seconds_per_call + seconds_per_row * batch_rows <= _LANE_SECONDS else 1

@@ -9,7 +9,7 @@ from serve_app.batching import Batcher, BatchObserver, Computed
 from serve_app.config import VariantConfig
 from serve_app.errors import ServingError, VariantFailedError
 from serve_app.runners import Arrays, LoadedVariant
-from serve_app.sizes import Sizes, batch_rows_for, direct_rows_for, queued_rows_for
+from serve_app.sizes import Sizes, batch_rows_for, direct_rows_for, lanes_for, queued_rows_for
 from serve_app.terms import ANYBODY, Terms
 
 _log = logging.getLogger("serve_app")
@@ -31,6 +31,9 @@ class InlineBackend:
         direct_rows = direct_rows_for(loaded.seconds_per_call, a_row)
         batch_rows = config.max_batch_rows or batch_rows_for(a_row)
         queued_rows = config.max_queued_rows or queued_rows_for(a_row, config.timeout_seconds)
+        lanes = (
+            lanes_for(loaded.seconds_per_call, a_row, batch_rows) if self._runner.parallel else 1
+        )
         self.sizes = Sizes(batch_rows, queued_rows)
         self._batcher = Batcher(
             loaded.runner.run,
@@ -39,13 +42,14 @@ class InlineBackend:
             max_queued_rows=queued_rows,
             timeout_seconds=config.timeout_seconds,
             direct_rows=direct_rows,
+            lanes=lanes,
             observer=observer,
         )
         _log.info(
             "variant %s: %s, %.0f µs a call + %.1f µs a row; batches of at most %d rows, on the "
-            "event loop up to %d, %d may wait",
+            "event loop up to %d, %d at once in threads, %d rows may wait",
             config.name, loaded.runner.detail, loaded.seconds_per_call * 1e6, a_row * 1e6,
-            batch_rows, direct_rows, queued_rows,
+            batch_rows, direct_rows, lanes, queued_rows,
         )  # fmt: skip
 
     async def infer(self, inputs: Arrays, rows: int, terms: Terms = ANYBODY) -> Computed:

@@ -12,10 +12,13 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 
 class Runner(Protocol):
-    """Computes outputs from inputs; may be called from any one thread at a time."""
+    """Computes outputs from inputs; may be called from several threads at once."""
 
     platform: str
     """As the Open Inference Protocol's model metadata names it."""
+
+    parallel: bool
+    """Whether two calls at once are computed side by side; on a GPU they take turns."""
 
     @property
     def detail(self) -> str:

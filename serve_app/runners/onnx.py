@@ -65,7 +65,7 @@ class OnnxRunner:
         present = {output.name for output in self._session.get_outputs()}
         if missing := sorted(set(outputs) - present):
             raise CorruptArtifactError(f"the graph has outputs {sorted(present)}, not {missing}")
-        self._on_gpu = CUDA in self._session.get_providers()
+        self.parallel = CUDA not in self._session.get_providers()
         self._takes = tuple(spec.name for spec in self._session.get_inputs())
         self._outputs = tuple(outputs)
         self._where = f"{describe_session(self._session)}, {threads} thread(s)"
@@ -82,11 +82,11 @@ class OnnxRunner:
         feed = {name: inputs[name] for name in self._takes}
         if self._replay is not None:
             return self._replay.run(feed)
-        if self._on_gpu:
+        if self.parallel:
+            values = self._session.run(self._outputs, feed)
+        else:
             with GPU_LOCK:
                 values = self._session.run(self._outputs, feed)
-        else:
-            values = self._session.run(self._outputs, feed)
         return dict(zip(self._outputs, values, strict=True))
 
     def warm_up(self, batch_of: Callable[[int], Arrays], rows: int) -> bool:

@@ -54,6 +54,7 @@ class ProgramRunner:
             self._module = program.module().to(self._device)
         except Exception as error:
             raise CorruptArtifactError(f"torch cannot open the program: {error}") from error
+        self.parallel = self._device.type == "cpu"
         self._by_name = program.call_spec.in_spec.child(1).num_children > 0
         self._inputs = tuple(inputs)
         self._outputs = tuple(outputs)

@@ -220,6 +220,80 @@ async def test_the_loop_turns_between_batches_that_hold_it_for_long(
     assert turns >= least_turns
 
 
+async def test_another_batch_goes_beside_the_first_when_it_is_half_full() -> None:
+    model = Model(held=True)
+    async with batcher(model, lanes=2) as made:
+        first = await start(made, model, 1.0)
+        few = [asyncio.create_task(made.submit(request(2.0), 1)) for _ in range(3)]
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert model.batches == [1]
+        assert made.queued_rows == 3
+        fourth = await start(made, model, 3.0)
+        late = [asyncio.create_task(made.submit(request(4.0), 1)) for _ in range(8)]
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert model.batches == [1, 4]
+        assert not made.idle
+        model.gate.set()
+        answers = await asyncio.gather(first, *few, fourth, *late)
+        assert [each.outputs["y"][0, 0] for each in answers] == [2.0] + 3 * [4.0] + [6.0] + 8 * [
+            8.0
+        ]
+        assert sum(model.batches) == 13
+        assert len(model.threads) == 2
+        assert made.idle
+
+
+async def test_a_poisonous_batch_does_not_disturb_the_one_beside_it() -> None:
+    model = Model(held=True)
+    async with batcher(model, lanes=2) as made:
+        first = await start(made, model, 1.0)
+        values = [POISON, 2.0, 3.0, 4.0]
+        others = [asyncio.create_task(made.submit(request(value), 1)) for value in values]
+        await until(lambda: len(model.batches) == 2)
+        model.gate.set()
+        answers = await asyncio.gather(first, *others, return_exceptions=True)
+        assert isinstance(answers[1], ValueError)
+        good = [each for each in answers if isinstance(each, Computed)]
+        assert [each.outputs["y"][0, 0] for each in good] == [2.0, 4.0, 6.0, 8.0]
+        assert made.idle
+
+
+async def test_who_is_in_either_lane_is_told_at_its_deadline() -> None:
+    model = Model(held=True)
+    async with batcher(model, lanes=2, timeout_seconds=0.05) as made:
+        first = await start(made, model, 1.0)
+        second = await start(made, model, 2.0, rows=4)
+        for late in (first, second):
+            with pytest.raises(DeadlineExceededError):
+                await late
+
+
+@pytest.mark.parametrize("direct_rows", [0, 8])
+async def test_requests_that_do_not_fit_together_are_computed_one_by_one(direct_rows: int) -> None:
+    """Of texts, say, of different lengths."""
+    model = Model(held=True)
+    async with batcher(model, direct_rows=direct_rows) as made:
+        first = await start(made, model, 1.0, rows=9) if not direct_rows else None
+        short, long = request(2.0), {"x": np.full((1, 3), 3.0, dtype=np.float32)}
+        both = [asyncio.create_task(made.submit(inputs, 1)) for inputs in (short, long)]
+        await asyncio.sleep(0)
+        model.gate.set()
+        if first is not None:
+            await first
+        shapes = [(await task).outputs["y"].shape for task in both]
+        assert shapes == [(1, 2), (1, 3)]
+
+
+async def test_after_closing_a_request_is_refused_and_not_left_waiting() -> None:
+    model = Model()
+    async with batcher(model) as made:
+        await made.close()
+        with pytest.raises(RuntimeError):
+            await made.submit(request(1.0), 1)
+
+
 async def test_a_piece_that_fails_ends_the_request_and_only_it() -> None:
     model = Model()
     async with batcher(model, max_batch_rows=4, max_queued_rows=64) as made:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from serve_app.sizes import batch_rows_for, direct_rows_for, queued_rows_for
+from serve_app.sizes import batch_rows_for, direct_rows_for, lanes_for, queued_rows_for
 
 
 @pytest.mark.parametrize(
@@ -30,3 +30,13 @@ def test_who_waits_is_computed_within_a_quarter_of_the_time_limit(
     row: float, timeout: float, expected: int
 ) -> None:
     assert queued_rows_for(row, timeout) == expected
+
+
+@pytest.mark.parametrize(
+    ("call", "row", "rows", "expected"),
+    [(50e-6, 3e-6, 256, 2), (50e-6, 5e-3, 64, 1), (0.0, 15e-6, 64, 2), (3e-3, 0.0, 1, 1)],
+)
+def test_only_short_batches_have_another_beside_them(
+    call: float, row: float, rows: int, expected: int
+) -> None:
+    assert lanes_for(call, row, rows) == expected
