@@ -112,6 +112,7 @@ class DataPortConfig(_Config):
     port: Annotated[int, Field(ge=1, le=65535)] = 8080
     """Gateways on one machine share it."""
     host: Annotated[str, Field(min_length=1)] = "0.0.0.0"
+    """Address to listen at; `::` is all of the machine's, IPv6 and IPv4."""
     max_connections: PositiveInt = 8192
     """Of a gateway. Beyond it clients wait until another's connection is closed or idle."""
     keep_alive_seconds: PositiveFloat = 75.0

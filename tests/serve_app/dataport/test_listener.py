@@ -218,6 +218,21 @@ async def test_an_address_of_nobody_cannot_be_opened() -> None:
         DataPort(Application(), LIMITS, Watching()).open("192.0.2.1", 1234)
 
 
+@pytest.mark.parametrize(
+    ("host", "clients"),
+    [("::1", ["::1"]), ("::", ["::1", "127.0.0.1"]), ("0.0.0.0", ["127.0.0.1"])],
+)
+async def test_it_listens_at_addresses_of_either_kind(host: str, clients: list[str]) -> None:
+    port = DataPort(Application(), LIMITS, Watching())
+    number = port.open(host, 0)
+    for address in clients:
+        reader, writer = await asyncio.open_connection(address, number)
+        writer.write(GET % b"")
+        assert await reader.readuntil(b"\r\n") == b"HTTP/1.1 200 OK\r\n"
+        writer.close()
+    await port.close(0.1)
+
+
 async def test_gateways_share_a_port() -> None:
     first, second = Application(), Application()
     async with opened(first) as port, opened(second, number=port.number) as other:

@@ -51,8 +51,10 @@ def test_the_shipped_config_names_every_flag_as_the_launcher_sets_it() -> None:
     assert FLAGS.items() <= exports.items()
 
 
-def test_ray_serve_takes_the_shipped_config() -> None:
-    document = ServeDeploySchema.model_validate(yaml.safe_load(SHIPPED.read_text()))
+@pytest.mark.parametrize("name", ["serve.yaml", "serve-gpu.yaml"])
+def test_ray_serve_takes_the_shipped_configs(name: str) -> None:
+    text = (SHIPPED.parent / name).read_text()
+    document = ServeDeploySchema.model_validate(yaml.safe_load(text))
     [application] = document.applications
     assert application.import_path == "serve_app:app"
     assert parse_config(application.args).model == "fraud"
