@@ -38,6 +38,11 @@ PROGRAM_TIMEOUT_SECONDS = 0.5
 HEAVY_LIMITS = {"max_batch_rows": 4, "max_queued_rows": 256, "timeout_seconds": 30.0}
 """Of a variant that is served in both placements. To its deployment requests of one row share
 calls, larger ones do not."""
+ELASTIC = {
+    "min_replicas": 1, "max_replicas": 2, "target_ongoing_requests": 4,
+    "upscale_delay_seconds": 0, "downscale_delay_seconds": 0,
+}  # fmt: skip
+"""Without delays. Load is the mean of Ray Serve's last 30 s, which it hears of every 10 s."""
 
 INFER = f"/v2/models/{MODEL}/infer"
 ROUTING = f"/admin/v1/models/{MODEL}/routing"
@@ -221,6 +226,12 @@ def config(store: str) -> dict[str, Any]:
                             "placement": "deployment",
                             "num_cpus": 0.1,
                             **HEAVY_LIMITS,
+                        },
+                        {
+                            "name": "elastic",
+                            "placement": "deployment",
+                            "num_cpus": 0.1,
+                            "autoscaling": ELASTIC,
                         },
                     ],
                 },
