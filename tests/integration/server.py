@@ -26,6 +26,8 @@ from tests.support.store import CHAMPION, MODEL
 REPOSITORY = Path(__file__).parents[2]
 START_SECONDS = 120.0
 STOP_SECONDS = 30.0
+LEFT_SECONDS = 20.0
+"""Parts of Ray's dashboard look once a second whether it is still there."""
 APPLICATION = "slimserve-test"
 GATEWAYS = 2
 ONGOING_REQUESTS = 100
@@ -291,7 +293,7 @@ def stop(
         code = process.wait(STOP_SECONDS)
     except subprocess.TimeoutExpired:
         code = None
-    _, left = psutil.wait_procs(family, timeout=5)
+    _, left = psutil.wait_procs(family, LEFT_SECONDS)
     names = [" ".join(command_of(one))[:80] for one in left]
     for one in left:
         one.kill()
