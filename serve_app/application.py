@@ -29,6 +29,8 @@ from serve_app.routing.table import TableDraft, check_variants
 from serve_app.sizes import MOST_QUEUED_ROWS
 
 _LOGGING = LoggingConfig(enable_access_log=False, log_level="INFO")
+_SURGE_PERCENT = 20
+"""Of the gateways, rounded up: as many as Ray Serve replaces at a time start before others stop."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,8 @@ def app(args: Mapping[str, Any] | AppConfig) -> serve.Application:
         num_cpus=config.gateway.num_cpus,
         max_ongoing_requests=config.gateway.max_ongoing_requests,
         max_queued_requests=config.gateway.max_ongoing_requests,
+        # With one gateway nobody would listen at the data port while it is replaced.
+        max_surge_percent=_SURGE_PERCENT,
         backpressure_config=BackpressureConfig(status_code=429, retry_after_s=1),
     )
     return gateway.bind(config, controller, models, document, catalogue)

@@ -31,7 +31,10 @@ class _Config(BaseModel):
 
 
 class AutoscalingConfig(_Config):
-    """Replicas of a `deployment` that follow the load."""
+    """Replicas of a `deployment` that follow the load.
+
+    Ray Serve hears of it every 10 s and takes the mean of the last 30 s; delays come on top.
+    """
 
     min_replicas: PositiveInt = 1
     """Never none: a request does not wait for a process to start."""
@@ -88,7 +91,8 @@ class VariantConfig(_Config):
         for key in ("autoscaling", "max_ongoing_requests"):
             if self.placement == "inline" and getattr(self, key) is not None:
                 raise ValueError(f"{key}: an inline variant has none, expected with deployment")
-        if self.autoscaling is not None and "num_replicas" in self.model_fields_set:
+        # By value: what was written to a catalogue and is read again has every field set.
+        if self.autoscaling is not None and self.num_replicas != 1:
             raise ValueError("num_replicas: given beside autoscaling, expected one of the two")
         target = self.autoscaling.target_ongoing_requests if self.autoscaling else 0.0
         if target > self.most_ongoing_requests:

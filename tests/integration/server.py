@@ -26,6 +26,9 @@ from tests.support.store import CHAMPION, MODEL
 REPOSITORY = Path(__file__).parents[2]
 START_SECONDS = 120.0
 STOP_SECONDS = 30.0
+LEFT_SECONDS = 20.0
+"""Parts of Ray's dashboard look once a second whether it is still there."""
+APPLICATION = "slimserve-test"
 GATEWAYS = 2
 ONGOING_REQUESTS = 100
 SLOW_QUEUE_ROWS = 2
@@ -37,6 +40,11 @@ PROGRAM_TIMEOUT_SECONDS = 0.5
 HEAVY_LIMITS = {"max_batch_rows": 4, "max_queued_rows": 256, "timeout_seconds": 30.0}
 """Of a variant that is served in both placements. To its deployment requests of one row share
 calls, larger ones do not."""
+ELASTIC = {
+    "min_replicas": 1, "max_replicas": 2, "target_ongoing_requests": 4,
+    "upscale_delay_seconds": 0, "downscale_delay_seconds": 0,
+}  # fmt: skip
+"""Without delays. Load is the mean of Ray Serve's last 30 s, which it hears of every 10 s."""
 
 INFER = f"/v2/models/{MODEL}/infer"
 ROUTING = f"/admin/v1/models/{MODEL}/routing"
@@ -86,6 +94,7 @@ class Server:
     pid: int
     state_dir: Path
     store: Path
+    application: str = APPLICATION
 
     @property
     def direct(self) -> Server:
@@ -166,15 +175,16 @@ class Server:
 
     def replicas(self, deployment: str) -> list[psutil.Process]:
         """Processes of a deployment's replicas."""
-        title = f"ServeReplica:slimserve-test:{deployment}"
+        title = f"ServeReplica:{self.application}:{deployment}"
         return [
             process
             for process in psutil.Process(self.pid).children(recursive=True)
-            if title in " ".join(_command(process))
+            if title in " ".join(command_of(process))
         ]
 
 
-def _command(process: psutil.Process) -> list[str]:
+def command_of(process: psutil.Process) -> list[str]:
+    """Its command line; empty once it has ended."""
     try:
         found: list[str] = process.cmdline()
     except psutil.Error:
@@ -188,7 +198,7 @@ def config(store: str) -> dict[str, Any]:
     return {
         "applications": [
             {
-                "name": "slimserve-test",
+                "name": APPLICATION,
                 "import_path": "serve_app:app",
                 "args": {
                     "store": store,
@@ -218,6 +228,12 @@ def config(store: str) -> dict[str, Any]:
                             "placement": "deployment",
                             "num_cpus": 0.1,
                             **HEAVY_LIMITS,
+                        },
+                        {
+                            "name": "elastic",
+                            "placement": "deployment",
+                            "num_cpus": 0.1,
+                            "autoscaling": ELASTIC,
                         },
                     ],
                 },
@@ -264,19 +280,24 @@ def running(folder: Path, store: str) -> Iterator[Server]:
         stop(process, log)
 
 
-def stop(process: subprocess.Popen[bytes], log: Path) -> None:
+def stop(
+    process: subprocess.Popen[bytes],
+    log: Path,
+    number: signal.Signals = signal.SIGTERM,
+    expected: int = 0,
+) -> None:
     """End it in order, if it has not ended yet, and see that no process is left."""
     family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     try:
         code = process.wait(STOP_SECONDS)
     except subprocess.TimeoutExpired:
         code = None
-    _, left = psutil.wait_procs(family, timeout=5)
-    names = [" ".join(_command(one))[:80] for one in left]
+    _, left = psutil.wait_procs(family, LEFT_SECONDS)
+    names = [" ".join(command_of(one))[:80] for one in left]
     for one in left:
         one.kill()
     if code is None:
         process.kill()
-    assert code == 0, f"the launcher ended with {code}:\n{log.read_text()}"
+    assert code == expected, f"it ended with {code}:\n{log.read_text()}"
     assert not names, f"left behind: {names}"

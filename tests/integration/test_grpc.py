@@ -23,6 +23,7 @@ VARIANTS = [
     "program",
     "heavy",
     "heavy-apart",
+    "elastic",
 ]
 
 

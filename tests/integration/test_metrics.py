@@ -42,7 +42,7 @@ def test_one_scrape_sees_every_replica(server: Server) -> None:
     eventually(lambda: len(server.samples("in_flight")) == GATEWAYS, 60)
     server.infer(request_body(), "program")
     replicas = {labels["replica"].split("-")[0] for labels, _ in server.samples("batch_rows_count")}
-    assert replicas == {"gateway", "program", "heavy"}
+    assert replicas == {"gateway", "program", "heavy", "elastic"}
     assert server.total("model_bytes", variant="program") > 0
 
 

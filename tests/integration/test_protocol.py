@@ -22,6 +22,7 @@ VARIANTS = [
     "program",
     "heavy",
     "heavy-apart",
+    "elastic",
 ]
 
 

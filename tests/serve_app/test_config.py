@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from serve_app.config import AppConfig, default_state_dir, parse_config
+from serve_app.config import AppConfig, VariantConfig, default_state_dir, parse_config
 from serve_app.errors import ConfigError
 
 
@@ -25,6 +25,13 @@ def test_a_configuration_is_frozen() -> None:
 
 def deployment(**more: Any) -> dict[str, Any]:
     return {"name": "a", "placement": "deployment", **more}
+
+
+@pytest.mark.parametrize("more", [{}, {"autoscaling": {"max_replicas": 2}}])
+def test_a_variant_is_read_as_it_was_written(more: dict[str, Any]) -> None:
+    """Catalogues hold them, and defaults are written out there."""
+    config = VariantConfig.model_validate(deployment(**more))
+    assert VariantConfig.model_validate_json(config.model_dump_json()) == config
 
 
 @pytest.mark.parametrize(

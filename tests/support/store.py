@@ -268,8 +268,9 @@ def publish(
 def build_store(folder: Path, *, torch_original: bool = False) -> str:
     """Publish the model with all its variants and return the store's URI.
 
-    With `torch_original`, further variants are `program`, the torch exported program, and the pair
-    `heavy` and `heavy-apart`: one artifact, slow and fragile, to be served in both placements.
+    With `torch_original`, further variants are `program`, the torch exported program, the pair
+    `heavy` and `heavy-apart`: one artifact, slow and fragile, to be served in both placements, and
+    `elastic`, as slow, to be served by replicas that follow the load.
     """
     publisher = Publisher(str(folder))
     publisher.publish_model(make_document(), make_samples())
@@ -283,6 +284,7 @@ def build_store(folder: Path, *, torch_original: bool = False) -> str:
         publish(publisher, "program", make_program(), engine="torch")
         for name in ("heavy", "heavy-apart"):
             publish(publisher, name, make_onnx(fragile=True, slow=True))
+        publish(publisher, "elastic", make_onnx(slow=True))
     return str(folder)
 
 
