@@ -37,7 +37,7 @@ MAX_ROWS = 1024
 BODY_TIMEOUT_SECONDS = 1.0
 PROGRAM_TIMEOUT_SECONDS = 0.5
 """Ray Serve lets a call wait for a killed replica's successor; this is less than one needs."""
-HEAVY_LIMITS = {"max_batch_rows": 4, "max_queued_rows": 256, "timeout_seconds": 30.0}
+HEAVY_LIMITS = {"max_batch_rows": 4, "max_queued_rows": 512, "timeout_seconds": 30.0}
 """Of a variant that is served in both placements. To its deployment requests of one row share
 calls, larger ones do not."""
 ELASTIC = {

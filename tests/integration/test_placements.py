@@ -18,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.integration.server import HEAVY_LIMITS, Response, Server, eventually
 from tests.support.store import CHAMPION, MARKER, MODEL, make_samples, request_body, scores
 
-LARGE_ROWS = 64
+LARGE_ROWS = 128
 BUSY = 4
 """Large requests that keep all batchers of a variant at work for a while."""
 PLACEMENTS = {"heavy": "inline", "heavy-apart": "deployment"}
