@@ -213,16 +213,17 @@ class Batcher:
                 self._start(batch)
                 continue
             if batch.waiting:
-                self._compute_here(batch)
+                self._compute(batch)
+                self._settle(batch)
             if self._queue.rows and time.perf_counter() > make_way:
                 self._turn = asyncio.get_running_loop().call_soon(self._take_turn)
                 return
 
-    def _compute(self, batch: _Batch, inputs: Arrays) -> None:
-        """Wherever it is called: on the loop or in a thread."""
+    def _compute(self, batch: _Batch, inputs: Arrays | None = None) -> None:
+        """Wherever it is called: on the loop, or in a thread with `inputs` that are stacked."""
         batch.started = time.perf_counter()
         try:
-            batch.outputs = self._run(inputs)
+            batch.outputs = self._run(_concatenate(batch.waiting) if inputs is None else inputs)
         except Exception as error:  # noqa: BLE001 - a runner may raise anything
             batch.error = error
         batch.seconds = time.perf_counter() - batch.started
@@ -237,27 +238,20 @@ class Batcher:
         self._retries.add(retry)
         retry.add_done_callback(self._retries.discard)
 
-    def _compute_here(self, batch: _Batch) -> None:
-        try:
-            self._compute(batch, _concatenate(batch.waiting))
-        except ValueError as error:  # their shapes do not fit together
-            batch.error = error
-        self._settle(batch)
-
     def _start(self, batch: _Batch) -> None:
-        self._computing.append(batch)
         try:
             # Not in the thread, which would need Python's lock for it once more.
             inputs = _concatenate(batch.waiting)
             self._threads.submit(self._aside, asyncio.get_running_loop(), batch, inputs)
-        except (ValueError, RuntimeError) as error:  # as above, or closed
-            self._computing.remove(batch)
+        except Exception as error:  # noqa: BLE001 - shapes that do not fit, no memory, or closed
             batch.error = error
             self._settle(batch)
+        else:
+            self._computing.append(batch)
 
     def _aside(self, loop: asyncio.AbstractEventLoop, batch: _Batch, inputs: Arrays) -> None:
         self._compute(batch, inputs)
-        # A future of the pool's would do it too, with three more turns of locks and callbacks.
+        # A future of the pool's would do it too, with more locks and callbacks.
         loop.call_soon_threadsafe(self._come_back, batch)
 
     def _come_back(self, batch: _Batch) -> None:
@@ -315,7 +309,7 @@ class Batcher:
             for waiting in failed.waiting:
                 if not waiting.future.done():
                     batch = _Batch([waiting], waiting.rows)
-                    await self._infer(batch, waiting.inputs)
+                    await self._infer(batch)
                     if batch.error is None:
                         self._share(batch)
                     else:
@@ -324,13 +318,13 @@ class Batcher:
             self._computing.remove(failed)
             self._go_on()
 
-    async def _infer(self, batch: _Batch, inputs: Arrays) -> None:
+    async def _infer(self, batch: _Batch) -> None:
         if batch.rows <= self._direct_rows:
-            self._compute(batch, inputs)
+            self._compute(batch)
             return
         try:
             loop = asyncio.get_running_loop()
-            await loop.run_in_executor(self._threads, self._compute, batch, inputs)
+            await loop.run_in_executor(self._threads, self._compute, batch)
         except RuntimeError as error:  # closed
             batch.error = error
 
