@@ -6,13 +6,14 @@ import http.client
 import json
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-from tests.integration.server import INFER, Server
+from tests.integration.server import INFER, Server, eventually
 from tests.support.store import request_body
 
 
@@ -62,6 +63,31 @@ def constant_load(server: Server, clients: int = 4) -> Iterator[Load]:
         stop.set()
         for thread in threads:
             thread.join()
+
+
+@contextmanager
+def kept_busy(server: Server, asks: Sequence[Callable[[], int]]) -> Iterator[list[int]]:
+    """Each of `asks` again and again, at the same time, until the block ends.
+
+    Yields once all are seen under way: however long a scrape takes, they are. What they returned
+    is complete after the block.
+    """
+    over, returned = threading.Event(), list[int]()
+
+    def keep_asking(ask: Callable[[], int]) -> None:
+        while not over.is_set():
+            returned.append(ask())
+
+    eventually(lambda: server.total("in_flight") == 0)
+    with ThreadPoolExecutor(len(asks)) as pool:
+        asking = [pool.submit(keep_asking, ask) for ask in asks]
+        try:
+            eventually(lambda: server.total("in_flight") >= len(asks))
+            yield returned
+        finally:
+            over.set()
+    for one in asking:
+        one.result()
 
 
 def _ask(connection: http.client.HTTPConnection, body: Any) -> tuple[int, str]:

@@ -6,16 +6,16 @@ import http.client
 import json
 import socket
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
 import psutil
 import pytest
 
-from tests.integration.load import Load, constant_load
+from tests.integration.load import Load, constant_load, kept_busy
 from tests.integration.server import (
     GATEWAYS,
     INFER,
@@ -36,7 +36,7 @@ LOADING = 4
 HEAVY = f"/v2/models/{MODEL}/versions/heavy/infer"
 LARGE_ROWS = 64
 BUSY = 3
-"""Large requests that keep a gateway's `heavy` at work for a while."""
+"""Large requests under way that do not leave a gateway's `heavy` idle."""
 HOPS = {"connection", "date", "keep-alive", "server", "transfer-encoding", "x-request-id"}
 """Headers that are of the connection or of who sends the answer; the last is Ray's own."""
 
@@ -149,7 +149,7 @@ def test_requests_that_are_half_there_take_nobodys_turn(server: Server) -> None:
 
 def test_requests_beyond_what_a_gateway_may_have_wait_for_their_turn(server: Server) -> None:
     """Behind HAProxy the same flood would get 429."""
-    body = json.dumps(request_body()).encode()
+    body = json.dumps(request_body(3)).encode()
     flood = GATEWAYS * ONGOING_REQUESTS + 100
     answered = {"variant": "heavy", "outcome": "ok"}
     before = server.total("requests_total", **answered)
@@ -330,28 +330,31 @@ def on_one_gateway(server: Server, count: int) -> Iterator[list[http.client.HTTP
         yield found[:count]
 
 
-def send_large(client: http.client.HTTPConnection) -> None:
+def ask_large(client: http.client.HTTPConnection) -> int:
     client.request("POST", HEAVY, json.dumps(request_body(LARGE_ROWS)))
+    answer = client.getresponse()
+    answer.read()
+    return answer.status
 
 
-def in_flight(server: Server) -> float:
-    return server.total("in_flight")
+def busy(
+    server: Server, clients: Sequence[http.client.HTTPConnection]
+) -> AbstractContextManager[list[int]]:
+    return kept_busy(server, [partial(ask_large, client) for client in clients])
 
 
 def test_a_deadline_is_kept(server: Server) -> None:
     before = server.total("requests_total", variant="heavy", outcome="deadline")
-    with on_one_gateway(server, BUSY + 1) as (hurried, *busy):
-        for client in busy:
-            send_large(client)
-        eventually(lambda: in_flight(server) == BUSY)
-        hurried.request(
-            "POST", HEAVY, json.dumps(request_body()), {"x-request-timeout-seconds": "0.05"}
-        )
-        answer = hurried.getresponse()
-        assert answer.status == 504
-        assert "variant 'heavy' has no answer within the time" in answer.read().decode()
+    with on_one_gateway(server, BUSY + 1) as (hurried, *others):
+        with busy(server, others) as large:
+            hurried.request(
+                "POST", HEAVY, json.dumps(request_body()), {"x-request-timeout-seconds": "0.05"}
+            )
+            answer = hurried.getresponse()
+            assert answer.status == 504
+            assert "variant 'heavy' has no answer within the time" in answer.read().decode()
+        assert set(large) == {200}
         assert server.total("requests_total", variant="heavy", outcome="deadline") == before + 1
-        assert [client.getresponse().status for client in busy] == [200] * BUSY
         # It was in time for the client to go on with the connection.
         assert ask(hurried) == 200
 
@@ -363,16 +366,13 @@ def test_who_vanishes_is_counted_and_not_computed_for(server: Server) -> None:
 
     cancelled, rows = counted()
     with on_one_gateway(server, BUSY + 4) as clients:
-        gone, busy = clients[:4], clients[4:]
-        for client in busy:
-            send_large(client)
-        eventually(lambda: in_flight(server) == BUSY)
-        for client in gone:
-            client.request("POST", HEAVY, json.dumps(request_body()))
-        eventually(lambda: in_flight(server) == BUSY + 4)
-        for client in gone:
-            client.close()
-        eventually(lambda: counted()[0] == cancelled + 4)
-        assert [client.getresponse().status for client in busy] == [200] * BUSY
-    assert counted() == (cancelled + 4, rows + BUSY * LARGE_ROWS)
-    eventually(lambda: in_flight(server) == 0)
+        gone, others = clients[:4], clients[4:]
+        with busy(server, others) as large:
+            for client in gone:
+                client.request("POST", HEAVY, json.dumps(request_body()))
+            for client in gone:
+                client.close()
+            eventually(lambda: counted()[0] == cancelled + 4)
+    assert set(large) == {200}
+    assert counted() == (cancelled + 4, rows + len(large) * LARGE_ROWS)
+    eventually(lambda: server.total("in_flight") == 0)
