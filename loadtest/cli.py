@@ -25,6 +25,7 @@ from loadtest.measurement import ProbeSpec
 from loadtest.plan import PROFILES
 from loadtest.report import ReportOptions, make_report
 from loadtest.serving import serving
+from loadtest.store import Store
 from loadtest.validity import Limits
 
 _DEFAULT_URL = "http://127.0.0.1:8000"
@@ -89,7 +90,10 @@ def _add_report(command: argparse.ArgumentParser) -> None:
 
 def _add_prices(command: argparse.ArgumentParser) -> None:
     command.add_argument("--prices", type=Path, default=_DEFAULT_PRICES, help="price file")
-    command.add_argument("--price", help="entry of the price file (default: the first)")
+    command.add_argument(
+        "--price", nargs="+", default=[], metavar="[VARIANT=]NAME",
+        help="entry of the price file, for all variants or for one (default: the first)",
+    )  # fmt: skip
 
 
 def _add_saturate(command: argparse.ArgumentParser) -> None:
@@ -231,8 +235,8 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _compare(options: argparse.Namespace) -> None:
-    report = ReportOptions(out=options.out, prices=options.prices, price=options.price)
-    report.check()
+    report = ReportOptions(out=options.out, prices=options.prices, price=tuple(options.price))
+    report.check().check_variants(Store(options.store, options.model).manifests())
     request = comparing.Request(
         url=options.url.rstrip("/"),
         store=options.store,
@@ -260,7 +264,7 @@ def _compare(options: argparse.Namespace) -> None:
 def _report(options: argparse.Namespace) -> None:
     _finish(
         ReportOptions(
-            out=options.out, store=options.store, prices=options.prices, price=options.price
+            out=options.out, store=options.store, prices=options.prices, price=tuple(options.price)
         )
     )
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from loadtest.documents import Document
 from loadtest.histogram import LatencyHistogram, Quantiles
 from loadtest.ledger import Cell, LoadDocument, RawHistogram, write_whole
-from loadtest.pricing import Price, cost_per_million
+from loadtest.pricing import Pricing, cost_per_million
 from loadtest.statistics import Ratio, median, paired_ratio
 from loadtest.store import Estimate, Manifest
 
@@ -51,6 +51,8 @@ class Row(Document):
     """Resident memory of replicas and proxy while this variant was measured."""
     cost_per_million: float | None
     currency: str
+    price: str
+    """Name of the price of the machine it is paid for."""
     model_to_original: float | None
     ratios: dict[str, Ratio]
     """Metric name → this variant ÷ original."""
@@ -63,8 +65,7 @@ def rows(
     document: LoadDocument,
     histograms: list[RawHistogram],
     manifests: Mapping[str, Manifest],
-    price: Price,
-    utilisation: float,
+    pricing: Pricing,
 ) -> tuple[Row, ...]:
     """The measured variants, the original first."""
     measured = [name for name in document.settings.variants if document.of(name)]
@@ -82,7 +83,7 @@ def rows(
                 document,
                 (document.of(name), base),
                 (response, _pooled(histograms, name, "service")),
-                (price, utilisation),
+                pricing,
             )
         )
     reference = next((row for row in made if row.name == original), None)
@@ -95,11 +96,11 @@ def _row(
     document: LoadDocument,
     cells: tuple[list[Cell], list[Cell]],
     pooled: tuple[Quantiles, Quantiles],
-    pricing: tuple[Price, float],
+    pricing: Pricing,
 ) -> Row:
     own, base = cells
     response, service = pooled
-    price, utilisation = pricing
+    price = pricing.of(manifest.name)
     metrics = manifest.quality.metrics
     ap = metrics.get("average_precision", Estimate(value=0.0))
     has_ap = "average_precision" in metrics
@@ -137,11 +138,12 @@ def _row(
         cpu_seconds_per_1000_busy=median(series["cpu_busy"][0]),
         memory_bytes=_memory(own),
         cost_per_million=(
-            cost_per_million(price.price_per_hour, r_slo, utilisation=utilisation)
+            cost_per_million(price.price_per_hour, r_slo, utilisation=pricing.utilisation)
             if r_slo
             else None
         ),
         currency=price.currency,
+        price=price.name,
         model_to_original=_model_ratio(manifest, original),
         ratios=_ratios(series, document.settings.seed),
         generator_late=_late(own, document),
@@ -248,7 +250,7 @@ def results(document: LoadDocument, table: tuple[Row, ...]) -> dict[str, Any]:
         "name", "parameters", "bytes", "ap", "ap_low", "ap_high", "auc", "decision_agreement",
         "gate", "model_p50_seconds", "p50_seconds", "p99_seconds", "r_slo",
         "cpu_seconds_per_1000", "cost_per_million", "cpu_seconds_per_1000_busy", "memory_bytes",
-        "limited_by", "p99_sufficient", "currency",
+        "limited_by", "p99_sufficient", "currency", "price",
     )  # fmt: skip
     settings = document.settings
     return {

@@ -1,11 +1,13 @@
 """What a million predictions cost at the rate that holds the SLO.
 
-Prices are an input with a date (`deploy/prices.yaml`), never part of the code.
+Prices are an input with a date (`deploy/prices.yaml`), never part of the code. Variants may have
+machines of their own, each with its price.
 """
 
 from __future__ import annotations
 
 import datetime
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -30,7 +32,7 @@ class Price(Document):
 
 
 class PriceFile(Document):
-    """`deploy/prices.yaml`: the first price is used unless another is named."""
+    """`deploy/prices.yaml`: the first price is used where no other is named."""
 
     schema_version: Literal[1]
     utilisation: float = Field(gt=0.0, le=1.0)
@@ -79,12 +81,67 @@ def read_prices(path: Path) -> PriceFile:
         raise OptionError(f"--prices {path}: {where}: {first['msg']}") from error
 
 
-def choose_price(prices: PriceFile, name: str | None) -> Price:
-    """The price called `name`, or the first one. Raises OptionError for an unknown name."""
-    if name is None:
-        return prices.prices[0]
-    for price in prices.prices:
-        if price.name == name:
-            return price
-    known = ", ".join(price.name for price in prices.prices)
-    raise OptionError(f"--price {name}: not in the price file, which has {known}")
+class Pricing(Document):
+    """Which machine each variant is paid for."""
+
+    price: Price
+    """Of the variants that are not in `own`."""
+    own: Mapping[str, Price] = Field(default_factory=dict)
+    utilisation: float
+
+    @property
+    def currency(self) -> str:
+        """That of all prices."""
+        return self.price.currency
+
+    def of(self, variant: str) -> Price:
+        """What the variant's machine costs."""
+        return self.own.get(variant, self.price)
+
+    def used(self, variants: Sequence[str]) -> tuple[tuple[Price, tuple[str, ...]], ...]:
+        """Prices with the variants they are of, in the variants' order."""
+        found: dict[str, list[str]] = {}
+        for variant in variants:
+            found.setdefault(self.of(variant).name, []).append(variant)
+        return tuple((self.of(names[0]), tuple(names)) for names in found.values())
+
+    def check_variants(self, known: Collection[str]) -> None:
+        """Raises OptionError: a price is named for what is no variant."""
+        for name in self.own:
+            if name not in known:
+                raise OptionError(
+                    f"--price {name}={self.own[name].name}: no variant of that name, expected one "
+                    f"of {', '.join(known)}"
+                )
+
+
+def choose_pricing(prices: PriceFile, chosen: Sequence[str] = ()) -> Pricing:
+    """The prices to use; the file's first where none is chosen.
+
+    Args:
+        prices: what there is to choose from.
+        chosen: names of prices, each of all variants, or of one: `VARIANT=NAME`.
+
+    Raises:
+        OptionError: a name is unknown, a choice is made twice, or currencies differ.
+    """
+    by_name = {price.name: price for price in prices.prices}
+    choices: dict[str, Price] = {}
+    for choice in chosen:
+        variant, _, name = choice.rpartition("=")
+        if name not in by_name:
+            raise OptionError(
+                f"--price {choice}: not in the price file, which has {', '.join(by_name)}"
+            )
+        if variant in choices:
+            whose = f"variant {variant!r}" if variant else "all variants"
+            raise OptionError(f"--price {choice}: the price of {whose} is given twice")
+        choices[variant] = by_name[name]
+    price = choices.pop("", prices.prices[0])
+    for variant, own in choices.items():
+        if own.currency != price.currency:
+            raise OptionError(
+                f"--price {variant}={own.name}: expected {price.currency} like {price.name}, to be "
+                f"compared, given {own.currency}"
+            )
+    return Pricing(price=price, own=choices, utilisation=prices.utilisation)

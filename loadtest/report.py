@@ -15,25 +15,25 @@ from loadtest.documents import Document
 from loadtest.errors import OptionError
 from loadtest.ledger import Ledger, LoadDocument, write_whole
 from loadtest.plan import BUSY_SHARE, COMMON_SHARE
-from loadtest.pricing import Price, PriceFile, choose_price, read_prices
+from loadtest.pricing import Pricing, choose_pricing, read_prices
 from loadtest.store import Baselines, Manifest, Store
 
 HTML_FILE, MARKDOWN_FILE = "report.html", "report.md"
 
 
 class ReportOptions(Document):
-    """Where the results lie, where the report goes, and what a machine costs."""
+    """Where the results lie, where the report goes, and what machines cost."""
 
     out: Path
     prices: Path
-    price: str | None = None
+    price: tuple[str, ...] = ()
+    """See `choose_pricing`."""
     store: str | None = None
     """In place of the store that was measured, where it has moved."""
 
-    def check(self) -> tuple[PriceFile, Price]:
-        """The price to use; raises OptionError now and not after minutes of measuring."""
-        prices = read_prices(self.prices)
-        return prices, choose_price(prices, self.price)
+    def check(self) -> Pricing:
+        """The prices to use; raises OptionError now and not after minutes of measuring."""
+        return choose_pricing(read_prices(self.prices), self.price)
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def make_report(options: ReportOptions) -> Report:
     Raises:
         LoadTestError: `load.json`, the store or the price file is missing or does not fit.
     """
-    prices, price = options.check()
+    pricing = options.check()
     ledger = Ledger(options.out)
     document = ledger.read()
     store = Store(options.store or document.settings.store, document.settings.model)
@@ -61,10 +61,11 @@ def make_report(options: ReportOptions) -> Report:
     missing = [name for name in document.settings.variants if name not in manifests]
     if missing:
         raise OptionError(f"the store no longer has {', '.join(missing)}: compare again")
-    table = rows(document, ledger.load_histograms(), manifests, price, prices.utilisation)
+    pricing.check_variants(manifests)
+    table = rows(document, ledger.load_histograms(), manifests, pricing)
     if not table:
         raise OptionError(f"{ledger.path} holds no measurement yet: let compare go on")
-    context = _context(document, table, manifests, store.baselines(), price, prices.utilisation)
+    context = _context(document, table, manifests, store.baselines(), pricing)
     made = Report(
         headline=context["headline"],
         rows=table,
@@ -83,8 +84,7 @@ def _context(
     table: tuple[Row, ...],
     manifests: dict[str, Manifest],
     baselines: Baselines | None,
-    price: Price,
-    utilisation: float,
+    pricing: Pricing,
 ) -> dict[str, Any]:
     slo = document.settings.limits.slo_seconds
     measured = {row.name: manifests[row.name] for row in table}
@@ -104,8 +104,9 @@ def _context(
         "baselines": baselines,
         "losses": story.losses(table, measured),
         "noise": story.noise_notes(document, table),
-        "price": price,
-        "utilisation": utilisation,
+        "currency": pricing.currency,
+        "prices": pricing.used([row.name for row in table]),
+        "utilisation": pricing.utilisation,
         "common_share": COMMON_SHARE,
         "busy_share": BUSY_SHARE,
         "load_figure": Markup(figures.load_figure(document, table)),

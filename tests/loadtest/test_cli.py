@@ -70,6 +70,7 @@ def test_compare_measures_and_reports(
         (["--store", "/nowhere"], 3, "check --store"),
         (["--prices", "/nowhere"], 2, "--prices"),
         (["--price", "mainframe"], 2, "not in the price file"),
+        (["--price", "orignal=one-gpu-16-core"], 2, "no variant of that name"),
         (["--slo-seconds", "-1"], 2, "greater than 0"),
         ([], 4, "start the server first"),
     ],

@@ -1,9 +1,10 @@
+import re
 from pathlib import Path
 
 import pytest
 
 from loadtest.errors import OptionError
-from loadtest.pricing import choose_price, cost_per_million, read_prices
+from loadtest.pricing import PriceFile, choose_pricing, cost_per_million, read_prices
 from tests.loadtest.conftest import PRICES
 
 
@@ -25,9 +26,45 @@ def test_nonsense_is_refused(bad: tuple[float, float, float]) -> None:
 
 def test_the_committed_price_file_reads() -> None:
     prices = read_prices(PRICES)
-    assert choose_price(prices, None).cores == 2
-    with pytest.raises(OptionError, match="general-purpose-2-core"):
-        choose_price(prices, "mainframe")
+    assert choose_pricing(prices).of("any").cores == 2
+
+
+def test_a_variant_may_have_a_machine_of_its_own() -> None:
+    pricing = choose_pricing(read_prices(PRICES), ["original=one-gpu-16-core"])
+    assert pricing.of("original").name == "one-gpu-16-core"
+    assert pricing.of("int8").name == "general-purpose-2-core"
+    used = pricing.used(["original", "int8", "pruned"])
+    assert [(price.name, names) for price, names in used] == [
+        ("one-gpu-16-core", ("original",)),
+        ("general-purpose-2-core", ("int8", "pruned")),
+    ]
+    for_all = choose_pricing(read_prices(PRICES), ["one-gpu-16-core"])
+    assert for_all.of("int8").name == "one-gpu-16-core"
+
+
+@pytest.mark.parametrize(
+    ("chosen", "words"),
+    [
+        (["mainframe"], "mainframe: not in the price file, which has general-purpose-2-core, one"),
+        (["original="], "original=: not in the price file"),
+        (["original=yen", "original=yen"], "the price of variant 'original' is given twice"),
+        (["yen", "yen"], "the price of all variants is given twice"),
+        (["original=yen"], "original=yen: expected USD like general-purpose-2-core"),
+    ],
+)
+def test_a_choice_that_makes_no_sense_is_refused(chosen: list[str], words: str) -> None:
+    prices = read_prices(PRICES)
+    yen = prices.prices[0].model_copy(update={"name": "yen", "currency": "JPY"})
+    with pytest.raises(OptionError, match=re.escape(words)):
+        choose_pricing(
+            PriceFile(schema_version=1, utilisation=0.5, prices=(*prices.prices, yen)), chosen
+        )
+
+
+def test_a_price_is_of_a_variant_that_is_there() -> None:
+    pricing = choose_pricing(read_prices(PRICES), ["orignal=one-gpu-16-core"])
+    with pytest.raises(OptionError, match=r"orignal=one-gpu-16-core: no variant .* original, int8"):
+        pricing.check_variants(["original", "int8"])
 
 
 def test_an_unknown_key_is_named(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from loadtest.comparison import rows
 from loadtest.errors import OptionError
 from loadtest.ledger import Ledger
-from loadtest.pricing import choose_price, read_prices
+from loadtest.pricing import choose_pricing, read_prices
 from loadtest.report import Report, ReportOptions, make_report
 from loadtest.store import Store
 from tests.loadtest import made_up_store
@@ -97,11 +97,9 @@ def test_ratios_have_intervals_from_five_rounds_on(store: Path, tmp_path: Path) 
         store, rounds=5, variants=("original", "pruned"), budget_seconds=300.0
     )
     finished, _ = simulate(document, tmp_path)
-    prices = read_prices(PRICES)
+    pricing = choose_pricing(read_prices(PRICES))
     manifests = Store(str(store), "fraud").manifests()
-    table = rows(
-        finished, Ledger(tmp_path).load_histograms(), manifests, choose_price(prices, None), 0.6
-    )
+    table = rows(finished, Ledger(tmp_path).load_histograms(), manifests, pricing)
     pruned = next(row for row in table if row.name == "pruned")
     ratio = pruned.ratios["r_slo"]
     assert ratio.low is not None
@@ -115,6 +113,28 @@ def test_ratios_are_those_of_the_figures_shown(report: Report) -> None:
         assert row.p50_seconds is not None
         assert original.p50_seconds is not None
         assert row.ratios["p50"].value == pytest.approx(row.p50_seconds / original.p50_seconds)
+
+
+def test_each_variant_is_paid_for_at_the_price_of_its_machine(
+    comparison: Path, report: Report, tmp_path: Path
+) -> None:
+    folder = tmp_path / "out"
+    shutil.copytree(comparison, folder)
+    made = make_report(
+        ReportOptions(out=folder, prices=PRICES, price=("original=one-gpu-16-core",))
+    )
+    dearer = 4.0 / 0.096
+    for before, row in zip(report.rows, made.rows, strict=True):
+        factor = dearer if row.name == "original" else 1.0
+        assert before.cost_per_million is not None
+        assert row.cost_per_million == pytest.approx(before.cost_per_million * factor)
+    others = ", ".join(row.name for row in made.rows[1:])
+    for text in (made.html.read_text(), made.markdown.read_text()):
+        assert "4.0 USD an hour (one-gpu-16-core, 16 cores, 2026-11-28) for original; 0.096" in text
+        assert f"2026-11-23) for {others}, used to 60 %" in text
+    priced = {one["name"]: one["price"] for one in json.loads(made.results.read_text())["variants"]}
+    assert priced.pop("original") == "one-gpu-16-core"
+    assert set(priced.values()) == {"general-purpose-2-core"}
 
 
 def test_remote_servers_leave_blanks_and_no_invented_numbers(

@@ -5,7 +5,7 @@ import pytest
 from loadtest import story
 from loadtest.comparison import Row, rows
 from loadtest.ledger import Ledger
-from loadtest.pricing import choose_price, read_prices
+from loadtest.pricing import choose_pricing, read_prices
 from loadtest.statistics import Ratio
 from loadtest.store import Store
 from tests.loadtest.conftest import PRICES
@@ -14,9 +14,9 @@ from tests.loadtest.conftest import PRICES
 @pytest.fixture
 def table(comparison: Path, store: Path) -> tuple[Row, ...]:
     ledger = Ledger(comparison)
-    price = choose_price(read_prices(PRICES), None)
+    pricing = choose_pricing(read_prices(PRICES))
     manifests = Store(str(store), "fraud").manifests()
-    return rows(ledger.read(), ledger.load_histograms(), manifests, price, 0.6)
+    return rows(ledger.read(), ledger.load_histograms(), manifests, pricing)
 
 
 def _with(table: tuple[Row, ...], **changes: dict[str, object]) -> tuple[Row, ...]:
