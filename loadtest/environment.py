@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import sys
 from pathlib import Path
 
 import psutil
@@ -24,6 +25,7 @@ class Environment(Document):
     memory_bytes: int
     platform: str
     python: str
+    """Version and build: how the interpreter was compiled matters as much as its version."""
     versions: dict[str, str]
     flags: dict[str, str]
     load_average_before: float
@@ -43,7 +45,7 @@ def describe(url: str) -> Environment:
         cores=os.cpu_count() or 1,
         memory_bytes=psutil.virtual_memory().total,
         platform=platform.platform(),
-        python=platform.python_version(),
+        python=" ".join(sys.version.split()),
         versions=versions,
         flags=serving_flags(url),
         load_average_before=os.getloadavg()[0],
