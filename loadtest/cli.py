@@ -125,6 +125,7 @@ def _add_bench_serving(command: argparse.ArgumentParser) -> None:
     command.add_argument("--overload-seconds", type=float, help=f"default: {overload.seconds:g}")
     command.add_argument("--deadline-seconds", type=float, default=overload.deadline_seconds)
     command.add_argument("--server-cores", help="cores of every server, as in 0,1 (default: any)")
+    command.add_argument("--gateway-cores", help="of these, slimserve's gateways' alone, as in 0")
     command.add_argument("--load-cores", help="cores of wrk or our client, as in 2-15")
     command.add_argument("--quick", action="store_true", help="two rounds of seconds; to try it")
     command.set_defaults(action=_bench_serving)
@@ -179,6 +180,7 @@ def _bench_serving(options: argparse.Namespace) -> None:
                 "connections": options.connections,
                 "binary_connections": options.binary_connections,
                 "server_cores": _cores("--server-cores", options.server_cores),
+                "gateway_cores": _cores("--gateway-cores", options.gateway_cores),
                 "load_cores": _cores("--load-cores", options.load_cores),
                 "gateways": options.gateways,
                 "only": options.only,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from compression.store import StoreError
 from serve_app.errors import StartError
+from serve_app.launcher.session import READY_SECONDS
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -27,6 +29,10 @@ def _parser() -> argparse.ArgumentParser:
         "--data-port", type=int, help="the gateways' own HTTP port, 0: none (default: the config's)"
     )
     up.add_argument("--ready-file", type=Path, help="JSON file to write once requests are answered")
+    up.add_argument(
+        "--ready-seconds", type=_seconds, default=READY_SECONDS,
+        help=f"how long a start may take, models loaded (default: {READY_SECONDS:.0f})",
+    )  # fmt: skip
     up.add_argument("--state-dir", help="where routing tables are kept (default: the config's)")
     up.add_argument(
         "--dashboard",
@@ -39,6 +45,14 @@ def _parser() -> argparse.ArgumentParser:
     _add_profile(commands.add_parser("profile", help="what a request's time is spent on"))
     _add_devices(commands.add_parser("devices", help="each variant on the CPU and on the GPU"))
     return parser
+
+
+def _seconds(text: str) -> float:
+    """A time limit; argparse says what is wrong with any other text."""
+    seconds = float(text)
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"expected seconds above 0, given {text}")
+    return seconds
 
 
 def _add_measured(command: argparse.ArgumentParser) -> None:
@@ -114,6 +128,7 @@ def _up(arguments: argparse.Namespace) -> None:
         grpc_port=arguments.grpc_port,
         data_port=arguments.data_port,
         ready_file=arguments.ready_file,
+        ready_seconds=arguments.ready_seconds,
         state_dir=arguments.state_dir,
         dashboard=arguments.dashboard,
         verbose=arguments.verbose,

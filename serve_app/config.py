@@ -12,6 +12,7 @@ from pydantic import (
     ConfigDict,
     Field,
     NonNegativeFloat,
+    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     ValidationError,
@@ -134,6 +135,9 @@ class GatewayConfig(_Config):
     """Requests of a replica at once, whatever they wait for; beyond it callers get 429, from
     HAProxy where `python -m serve_app up` started it. 512 of 2,000 a second wait 0.26 s. At the
     data port those beyond it wait for their turn, but for GET: health and metrics."""
+    cores: tuple[NonNegativeInt, ...] = ()
+    """CPU cores that gateways keep to, as they are numbered on every node, and that nothing else
+    uses that `python -m serve_app up` starts; none: any."""
     data_port: DataPortConfig | None = None
 
 

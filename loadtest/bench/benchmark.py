@@ -107,7 +107,7 @@ class Gathered:
 
     def results(self) -> Results:
         """The document as it stands."""
-        ratios = tuple(_ratios(self._found))
+        ratios, options = tuple(_ratios(self._found)), self._options
         measured = Measured(
             ratios=ratios,
             half_rate=self._half_rate,
@@ -116,7 +116,7 @@ class Gathered:
         )
         return Results(
             machine=self._machine,
-            cores=held_cores(self._options.server_cores, self._options.load_cores),
+            cores=held_cores(options.server_cores, options.load_cores, options.gateway_cores),
             measured_at=self._started_at,
             variant=self._options.variant,
             rounds=self.rounds,

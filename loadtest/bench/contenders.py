@@ -133,7 +133,11 @@ class Field:
             "store": str(self._options.store.resolve()),
             "model": self._options.model,
             "variants": variants,
-            "gateway": {"num_replicas": self._options.gateways, "num_cpus": 0.5},
+            "gateway": {
+                "num_replicas": self._options.gateways,
+                "num_cpus": 0.5,
+                "cores": list(self._options.gateway_cores),
+            },
         }
         application = {"name": "slimserve", "import_path": "serve_app:app", "args": args}
         return {"applications": [application]}

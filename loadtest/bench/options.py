@@ -48,6 +48,8 @@ class BenchOptions(Document):
     """Contenders by name; empty: all."""
     server_cores: tuple[NonNegativeInt, ...] = ()
     """Every contender stays on these, with all its processes; empty: nothing is held to any."""
+    gateway_cores: tuple[NonNegativeInt, ...] = ()
+    """Slimserve's gateways stay on these, and all else of it off them."""
     load_cores: tuple[NonNegativeInt, ...] = ()
     """As do wrk and our own client."""
     overload: OverloadOptions = OverloadOptions()

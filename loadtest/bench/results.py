@@ -121,6 +121,8 @@ class HeldCores(Document):
     """The cores that processes were held to; empty: to none, they ran on any."""
 
     server: tuple[int, ...]
+    gateways: tuple[int, ...] = ()
+    """Slimserve's; the rest of it was kept off these."""
     load: tuple[int, ...]
     shared: tuple[int, ...]
     """Of the cores listed, those where both could run: there a figure is not the server's alone."""
@@ -150,12 +152,19 @@ class Results(Document):
     targets: tuple[Judged, ...]
 
 
-def held_cores(server: Sequence[int], load: Sequence[int]) -> HeldCores | None:
+def held_cores(
+    server: Sequence[int], load: Sequence[int], gateways: Sequence[int] = ()
+) -> HeldCores | None:
     """What was held where; None where nothing was."""
-    if not server and not load:
+    if not (server or load or gateways):
         return None
     shared = set(server or load) & set(load or server)
-    return HeldCores(server=tuple(server), load=tuple(load), shared=tuple(sorted(shared)))
+    return HeldCores(
+        server=tuple(server),
+        gateways=tuple(gateways),
+        load=tuple(load),
+        shared=tuple(sorted(shared)),
+    )
 
 
 Entries = Sequence[Saturation | None]

@@ -58,7 +58,8 @@ def _servers(results: Results) -> Table:
 
 def _held(cores: HeldCores) -> str:
     shared = f", {_cores(cores.shared)} shared" if cores.shared else ""
-    return f"server on {_cores(cores.server)}, load on {_cores(cores.load)}{shared}"
+    gateways = f", its gateways on {_cores(cores.gateways)}" if cores.gateways else ""
+    return f"server on {_cores(cores.server)}{gateways}, load on {_cores(cores.load)}{shared}"
 
 
 def _cores(cores: tuple[int, ...]) -> str:

@@ -22,6 +22,7 @@ from serve_app.backends.deployment import DeploymentBackend
 from serve_app.catalogue import Catalogue, Entry, read_manifests
 from serve_app.config import AppConfig, DataPortConfig, GatewayConfig, LimitsConfig
 from serve_app.controller import GATEWAY
+from serve_app.cores import keep_to
 from serve_app.dataport.limits import Limits
 from serve_app.dataport.listener import DataPort
 from serve_app.errors import InvalidTableError, NotConfirmedError, UnloadableError
@@ -143,6 +144,8 @@ class Gateway(GrpcMethods):
         """`planned` is not what is served, which the controller says: another one, and the
         gateways start anew with the rest."""
         join_serve_log()
+        if config.gateway.cores:
+            keep_to(config.gateway.cores)
         self._controller = controller
         replica = serve.get_replica_context().replica_id.unique_id
         self._metrics = GatewayMetrics(config.model, planned.names, f"gateway-{replica}")

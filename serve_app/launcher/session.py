@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import os
 import time
 import urllib.error
 import urllib.request
@@ -158,18 +157,20 @@ def _failure(name: str) -> str | None:
 
 
 def _pending(name: str) -> str:
+    import ray
     from ray import serve
 
     application = serve.status().applications.get(name)
     if application is None:
         return "it was not deployed"
     states = [
-        f"{deployment} is {state.status}" + (f" ({state.message})" if state.message else "")
+        f"{deployment} is {state.status.value}" + (f" ({state.message})" if state.message else "")
         for deployment, state in application.deployments.items()
         if state.status != "HEALTHY"
     ]
-    cpus = f"this machine has {os.cpu_count()} CPUs"
-    return "; ".join([*states, cpus])
+    has = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    room = f"Ray has {has.get('CPU', 0):g} CPUs and {has.get('GPU', 0):g} GPUs"
+    return "; ".join([*states, room])
 
 
 def _last_line(message: str) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from serve_app.cores import keep_off
 from serve_app.launcher import report
 from serve_app.launcher.flags import haproxy_shedding, set_flags
 from serve_app.launcher.ports import check_port
@@ -31,6 +32,7 @@ class Options:
     grpc_port: int | None = None
     data_port: int | None = None
     ready_file: Path | None = None
+    ready_seconds: float = READY_SECONDS
     state_dir: str | None = None
     dashboard: bool = False
     verbose: bool = False
@@ -60,6 +62,8 @@ def up(options: Options) -> None:
         check_port(settings.grpc_port, option="--grpc-port")
     if gateway.data_port is not None:
         check_port(gateway.data_port.port, option="--data-port")
+    if gateway.cores:
+        keep_off(gateway.cores)
     token, new_token = _token(settings)
     with (
         StopSignal() as stopped,
@@ -69,7 +73,7 @@ def up(options: Options) -> None:
         console.print(f"Starting {plan.config.model} on port {settings.port} …")
         if run_application(
             app(plan.config), settings.application, settings.port, settings.grpc_port,
-            READY_SECONDS, stopped,
+            options.ready_seconds, stopped,
         ):  # fmt: skip
             url = f"http://localhost:{settings.port}"
             grpc = None if settings.grpc_port is None else f"localhost:{settings.grpc_port}"

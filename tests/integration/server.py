@@ -192,7 +192,7 @@ def command_of(process: psutil.Process) -> list[str]:
     return found
 
 
-def config(store: str) -> dict[str, Any]:
+def config(store: str, **gateway: Any) -> dict[str, Any]:
     """Two gateways, all tiny variants, the slow one with hardly a queue."""
     variants = [{"name": name} for name in ("original", "close", "opposite", "poor", "fragile")]
     return {
@@ -207,6 +207,7 @@ def config(store: str) -> dict[str, Any]:
                         "num_replicas": GATEWAYS,
                         "num_cpus": 0.1,
                         "max_ongoing_requests": ONGOING_REQUESTS,
+                        **gateway,
                     },
                     "limits": {
                         "max_body_bytes": MAX_BODY_BYTES,
@@ -253,10 +254,10 @@ def clean_environment() -> dict[str, str]:
 
 
 @contextmanager
-def running(folder: Path, store: str) -> Iterator[Server]:
+def running(folder: Path, store: str, **gateway: Any) -> Iterator[Server]:
     """Start the application, and on the way out stop it and see that no process is left."""
     path, ready, log = folder / "serve.yaml", folder / "ready.json", folder / "up.log"
-    path.write_text(yaml.safe_dump(config(store)))
+    path.write_text(yaml.safe_dump(config(store, **gateway)))
     state, port, grpc_port, data_port = folder / "state", free_port(), free_port(), free_port()
     command = launcher(
         "--config", str(path), "--port", str(port), "--grpc-port", str(grpc_port),

@@ -126,6 +126,28 @@ def test_it_says_where_everything_is(server: Server) -> None:
 
 
 @pytest.mark.timeout(120)
+def test_a_variant_that_there_is_no_room_for(tmp_path: Path) -> None:
+    """It waits for a larger machine; the launcher does not, and says what is missing."""
+    store = tmp_path / "store"
+    build_store(store)
+    variants = [{"name": CHAMPION}, {"name": "close", "placement": "deployment", "num_cpus": 64}]
+    path = tmp_path / "serve.yaml"
+    path.write_text(yaml.safe_dump({"applications": [{"args": {"variants": variants}}]}))
+    code, message = up(store, "--config", str(path), "--ready-seconds", "12")
+    assert code == 4
+    assert "not ready after 12 s: close is UPDATING" in message
+    assert re.search(r"; Ray has \d+ CPUs and \d+ GPUs;", message)
+    assert "Gateway" not in message
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "soon"])
+def test_a_time_limit_that_is_none(tmp_path: Path, seconds: str) -> None:
+    code, message = up(tmp_path / "store", "--ready-seconds", seconds)
+    assert code == 2
+    assert "--ready-seconds" in message
+
+
+@pytest.mark.timeout(120)
 def test_a_variant_that_computes_something_else(tmp_path: Path) -> None:
     """Only a replica finds this out; the launcher says why it failed, and leaves nothing behind.
 

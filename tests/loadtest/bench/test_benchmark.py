@@ -33,6 +33,7 @@ from loadtest.saturate import Saturation
 from loadtest.server import Server
 from loadtest.serving import serving
 from loadtest.store import Store
+from serve_app.config import parse_config
 from tests.support.store import MODEL, build_store
 
 REPOSITORY = Path(__file__).parents[3]
@@ -135,6 +136,14 @@ def test_the_loops_processes_stay_on_the_servers_cores(tiny_store: Path, tmp_pat
             time.sleep(0.02)
         assert turn.result().saturations
     assert list(seen.values()) == [{core}] * 2
+
+
+def test_gateways_are_told_of_their_cores(tiny_store: Path, tmp_path: Path) -> None:
+    held = Field(_options(tiny_store, tmp_path, gateway_cores=(0,)))
+    held.server("slimserve-inline")
+    written = yaml.safe_load((tmp_path / "slimserve-inline.yaml").read_text())
+    [application] = written["applications"]
+    assert parse_config(application["args"]).gateway.cores == (0,)
 
 
 def test_ray_is_told_of_the_servers_cores_alone(tiny_store: Path, tmp_path: Path) -> None:

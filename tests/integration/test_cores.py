@@ -1,0 +1,34 @@
+"""Gateways on a core of their own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.integration.server import GATEWAYS, running
+from tests.support.store import build_store, request_body
+
+CORES = sorted(os.sched_getaffinity(0))
+
+
+@pytest.mark.skipif(len(CORES) == 1, reason="one core cannot be divided")
+@pytest.mark.timeout(180)
+def test_gateways_have_a_core_and_the_rest_has_the_others(tmp_path: Path) -> None:
+    store = build_store(tmp_path / "store", torch_original=True)
+    with running(tmp_path, store, cores=[CORES[-1]]) as server:
+        gateways = server.replicas("Gateway")
+        assert len(gateways) == GATEWAYS
+        for gateway in gateways:
+            for thread in gateway.threads():
+                assert os.sched_getaffinity(thread.id) == {CORES[-1]}
+        family = psutil.Process(server.pid).children(recursive=True)
+        others = {process.pid for process in family} - {process.pid for process in gateways}
+        assert others.issuperset(process.pid for process in server.replicas("heavy-apart"))
+        for pid in (server.pid, *others):
+            assert os.sched_getaffinity(pid) == set(CORES[:-1])
+        for door in (server, server.direct):
+            for variant in ("heavy", "heavy-apart"):
+                assert door.infer(request_body(3), variant).status == 200
