@@ -133,11 +133,11 @@ def test_a_variant_that_there_is_no_room_for(tmp_path: Path) -> None:
     variants = [{"name": CHAMPION}, {"name": "close", "placement": "deployment", "num_cpus": 64}]
     path = tmp_path / "serve.yaml"
     path.write_text(yaml.safe_dump({"applications": [{"args": {"variants": variants}}]}))
-    code, message = up(store, "--config", str(path), "--ready-seconds", "12")
+    code, message = up(store, "--config", str(path), "--ready-seconds", "6")
     assert code == 4
-    assert "not ready after 12 s: close is UPDATING" in message
+    assert "not ready after 6 s: " in message
+    assert "close is UPDATING" in message
     assert re.search(r"; Ray has \d+ CPUs and \d+ GPUs;", message)
-    assert "Gateway" not in message
 
 
 @pytest.mark.parametrize("seconds", ["0", "-1", "nan", "soon"])
