@@ -40,11 +40,17 @@ class Record(Document):
 
 
 def chain_configs(plans: Sequence[Plan]) -> dict[str, ChainConfig]:
-    """Plans as a recipe has them: after the original, a quantised one `from` what it starts at."""
-    names = {plan.name for plan in plans}
+    """Plans as a recipe has them: after the original, a quantised one `from` what it starts at.
+
+    What others start at comes first, whatever the order of the plans: a front has them as they
+    were finished. And it must be the same: a front may have a student of all its epochs beside
+    what was quantised of it after some.
+    """
+    by_name = {plan.name: plan for plan in plans}
     chains = {ORIGINAL: ChainConfig()}
-    for plan in plans:
-        starts_at_another = len(plan.steps) > 1 and plan.family in names
+    for plan in sorted(plans, key=lambda plan: plan.name != plan.family):
+        start = by_name.get(plan.family)
+        starts_at_another = start is not None and start.steps == plan.steps[:-1]
         parent, steps = (
             (plan.family, plan.steps[-1:]) if starts_at_another else (ORIGINAL, plan.steps)
         )
