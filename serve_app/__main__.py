@@ -30,7 +30,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     up.add_argument("--ready-file", type=Path, help="JSON file to write once requests are answered")
     up.add_argument(
-        "--ready-seconds", type=_seconds, default=READY_SECONDS,
+        "--ready-seconds", type=seconds, default=READY_SECONDS,
         help=f"how long a start may take, models loaded (default: {READY_SECONDS:.0f})",
     )  # fmt: skip
     up.add_argument("--state-dir", help="where routing tables are kept (default: the config's)")
@@ -47,12 +47,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _seconds(text: str) -> float:
-    """A time limit; argparse says what is wrong with any other text."""
-    seconds = float(text)
-    if not 0 < seconds < math.inf:
+def seconds(text: str) -> float:
+    """A time limit; argparse tells of any other text, by this function's name."""
+    value = float(text)
+    if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"expected seconds above 0, given {text}")
-    return seconds
+    return value
 
 
 def _add_measured(command: argparse.ArgumentParser) -> None:

@@ -59,7 +59,7 @@ def _hold(cores: set[int]) -> None:
                 os.sched_setaffinity(int(thread), cores)
             except ProcessLookupError:  # it has ended
                 continue
-    except (OSError, AttributeError) as error:
+    except OSError as error:
         raise ConfigError(
             f"configuration: gateway.cores: {sorted(cores)} cannot be had: {error}"
         ) from error

@@ -107,7 +107,8 @@ class Gathered:
 
     def results(self) -> Results:
         """The document as it stands."""
-        ratios, options = tuple(_ratios(self._found)), self._options
+        options = self._options
+        ratios = tuple(_ratios(self._found))
         measured = Measured(
             ratios=ratios,
             half_rate=self._half_rate,
