@@ -181,12 +181,13 @@ def take_precedence() -> bool:
     which is the generator's lateness and not the server's. A real-time one waits 0.3 ms (p99, both
     cores busy). It never spins, so it takes only the time it needs to send and to read.
 
-    Not for a server that answers thousands of requests a second: a real-time process is woken on
-    the core where it last was, although another one is idle, and so off and on both share a core
-    for tens of milliseconds, the server put aside at each answer it sends. Measured with the int8
-    student on 2 cores at 3,500 req/s, four pairs in a quiet hour: p99 59, 27, 13 and 40 ms, with a
-    normal generator 4.8, 5.3, 5.2 and 8.6 ms. A higher priority (nice -5 to -20) mostly did no
-    better than real time.
+    Not on the cores of a server that answers thousands of requests a second: a real-time process
+    is woken on the core where it last was, although another one is idle, and so off and on both
+    share a core for tens of milliseconds, the server put aside at each answer it sends. Measured
+    with the int8 student on 2 cores at 3,500 req/s, four pairs in a quiet hour: p99 59, 27, 13 and
+    40 ms, with a normal generator 4.8, 5.3, 5.2 and 8.6 ms. A higher priority (nice -5 to -20)
+    mostly did no better than real time. With the server on the other core it is late by 0.2 to
+    0.4 ms where a normal one, beside Ray's processes, is by 1.3 to 8 (p99 of five pairs).
     """
     try:
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))

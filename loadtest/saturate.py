@@ -131,10 +131,12 @@ def setup_for(
     body: Path,
     headers: Mapping[str, str] | None = None,
     cores: Sequence[int] = (),
+    *,
+    precedence: bool = False,
 ) -> Setup:
     """Settings of our own client for one body and one URL, asked as fast as the server can.
 
-    It does not go before the server: see `generator.take_precedence`.
+    With `precedence` it goes before others on its cores: see `generator.take_precedence`.
     """
     parts = urlsplit(url)
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
@@ -144,7 +146,7 @@ def setup_for(
         body_file=str(body),
         path=path,
         headers=dict(headers or {}),
-        precedence=False,
+        precedence=precedence,
         cores=tuple(cores),
     )
 

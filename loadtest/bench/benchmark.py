@@ -15,7 +15,8 @@ from types import FrameType
 
 from rich.progress import Progress
 
-from loadtest.bench.contenders import INLINE, Field
+from loadtest.bench.contenders import Field
+from loadtest.bench.division import ANYWHERE
 from loadtest.bench.options import BenchOptions
 from loadtest.bench.overload import overload
 from loadtest.bench.results import (
@@ -47,11 +48,13 @@ def bench(options: BenchOptions) -> Path:
         UnreachableError, GeneratorError: a contender does not start, or fails requests.
     """
     options.out.mkdir(parents=True, exist_ok=True)
-    gathered = Gathered(options, describe(f"http://127.0.0.1:{options.port}"))
     field = Field(options)
+    gathered = Gathered(options, describe(f"http://127.0.0.1:{options.port}"), field)
     path = options.out / "results.json"
     with _terminable(), Progress(console=ERRORS) as progress:
-        task = progress.add_task("serving", total=options.rounds + options.overload.runs)
+        overloaded = field.overloaded()
+        total = options.rounds + options.overload.runs * len(overloaded)
+        task = progress.add_task("serving", total=total)
         for round_ in range(options.rounds):
             for turn in _round(field, options, round_, progress):
                 gathered.add(turn, round_)
@@ -59,10 +62,11 @@ def bench(options: BenchOptions) -> Path:
             progress.advance(task)
             write_whole(path, gathered.results().model_dump_json(indent=2) + "\n")
         for run in range(options.overload.runs):
-            ERRORS.print(f"overload, run {run + 1}", highlight=False)
-            gathered.overload.append(overload(field.server(INLINE), options, run))
-            progress.advance(task)
-            write_whole(path, gathered.results().model_dump_json(indent=2) + "\n")
+            for contender in overloaded:
+                ERRORS.print(f"overload, run {run + 1}: {contender.name}", highlight=False)
+                gathered.overload.append(overload(contender, options, run))
+                progress.advance(task)
+                write_whole(path, gathered.results().model_dump_json(indent=2) + "\n")
     print_results(gathered.results(), OUT)
     OUT.print(f"written to {path}")
     return path
@@ -83,8 +87,9 @@ def _round(field: Field, options: BenchOptions, round_: int, progress: Progress)
 class Gathered:
     """What was measured so far."""
 
-    def __init__(self, options: BenchOptions, machine: Environment) -> None:
+    def __init__(self, options: BenchOptions, machine: Environment, field: Field) -> None:
         self._options = options
+        self._field = field
         self._machine = machine
         self._started_at = datetime.now(UTC).isoformat(timespec="seconds")
         self._found: dict[Case, list[Saturation | None]] = {}
@@ -117,7 +122,8 @@ class Gathered:
         )
         return Results(
             machine=self._machine,
-            cores=held_cores(options.server_cores, options.load_cores, options.gateway_cores),
+            cores=held_cores(options.cores),
+            apart=held_cores(self._field.apart_cores or ANYWHERE),
             measured_at=self._started_at,
             variant=self._options.variant,
             rounds=self.rounds,

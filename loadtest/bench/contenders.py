@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from loadtest.bench.division import ANYWHERE, Division, halves
 from loadtest.bench.options import BenchOptions
 from loadtest.bench.requests import Request, Requests
 from loadtest.errors import OptionError
@@ -20,6 +21,7 @@ from loadtest.store import Manifest, Store
 
 INLINE, DEPLOYMENT = "slimserve-inline", "slimserve-deployment"
 PROXIED = "slimserve-inline-haproxy"
+APART = "slimserve-inline-apart"
 BARE_ASGI, FASTAPI, TUTORIAL = "bare-asgi", "fastapi-by-hand", "ray-serve-tutorial"
 LOOP = "ort-loop"
 NO_PLACEMENT = "none"
@@ -40,6 +42,7 @@ class Contender:
     binary: Request | None = None
     half_rate: bool = False
     """Whether it is also driven at half its rate, open loop."""
+    cores: Division = ANYWHERE
 
 
 @dataclass(frozen=True)
@@ -76,14 +79,29 @@ class Field:
                 f"--only: {', '.join(unknown)} unknown, expected some of "
                 f"{', '.join((*SERVERS, LOOP))}"
             )
+        self.apart_cores = halves() if self._wanted(APART) and options.cores == ANYWHERE else None
+        """Of slimserve apart from the load; None where it takes no such turn: on one core, and
+        where whoever runs the bench has divided the cores for all."""
+        if APART in options.only and self.apart_cores is None:
+            raise OptionError(
+                f"--only {APART}: expected two cores or more, that no --server-cores, "
+                "--gateway-cores or --load-cores divide already"
+            )
 
     def servers(self) -> tuple[Contender, ...]:
         """Those that speak HTTP, in their order."""
-        return tuple(make(self) for name, make in SERVERS.items() if self._wanted(name))
+        return tuple(SERVERS[name](self) for name in self._names() if self._wanted(name))
 
     def server(self, name: str) -> Contender:
         """One of them."""
         return SERVERS[name](self)
+
+    def overloaded(self) -> tuple[Contender, ...]:
+        """Those that are asked for more than they can do."""
+        return tuple(SERVERS[name](self) for name in self._names() if name in (INLINE, APART))
+
+    def _names(self) -> tuple[str, ...]:
+        return tuple(name for name in SERVERS if name != APART or self.apart_cores is not None)
 
     def loop(self) -> Loop | None:
         """The bare loop, on as many cores as slimserve has gateways; None where it is left out."""
@@ -97,13 +115,21 @@ class Field:
     def _wanted(self, name: str) -> bool:
         return not self._options.only or name in self._options.only
 
-    def slimserve(self, name: str, placement: str, *, proxied: bool = False) -> Contender:
+    def apart(self) -> Contender:
+        """This product, inline, with the load on cores of its own."""
+        assert self.apart_cores is not None  # or it does not take part
+        return self.slimserve(APART, "inline", cores=self.apart_cores)
+
+    def slimserve(
+        self, name: str, placement: str, *, proxied: bool = False, cores: Division | None = None
+    ) -> Contender:
         """This product, with the variant in one of its placements; at its data port or HAProxy's,
         where it is asked for less, to keep the rounds short."""
         options = self._options
+        cores = cores or options.cores
         base = self._base if proxied else f"http://127.0.0.1:{options.data_port}"
         config = options.out / f"{name}.yaml"
-        config.write_text(yaml.safe_dump(self._serve_config(placement)))
+        config.write_text(yaml.safe_dump(self._serve_config(placement, cores)))
         command = [
             sys.executable, "-m", "serve_app", "up", "--config", str(config), "--store",
             str(options.store), "--model", options.model, "--port", str(options.port),
@@ -120,9 +146,10 @@ class Field:
             environment=self._ray,
             binary=None if proxied else self._requests.binary(options.binary_rows),
             half_rate=not proxied,
+            cores=cores,
         )
 
-    def _serve_config(self, placement: str) -> dict[str, Any]:
+    def _serve_config(self, placement: str, cores: Division) -> dict[str, Any]:
         """The variant and the champion, which slimserve does not start without."""
         variants: list[dict[str, Any]] = [{"name": self._options.variant, "placement": placement}]
         if self._champion != self._options.variant:
@@ -136,7 +163,7 @@ class Field:
             "gateway": {
                 "num_replicas": self._options.gateways,
                 "num_cpus": 0.5,
-                "cores": list(self._options.gateway_cores),
+                "cores": list(cores.gateways),
             },
         }
         application = {"name": "slimserve", "import_path": "serve_app:app", "args": args}
@@ -154,6 +181,7 @@ class Field:
             environment={_MODEL_VARIABLE: str(self._artifact)},
             binary=self._requests.binary(self._options.binary_rows),
             half_rate=True,
+            cores=self._without_gateways(),
         )
 
     def fastapi(self) -> Contender:
@@ -166,6 +194,7 @@ class Field:
             url=f"{self._base}/score",
             json=self._requests.plain(),
             environment={_MODEL_VARIABLE: str(self._artifact)},
+            cores=self._without_gateways(),
         )
 
     def tutorial(self) -> Contender:
@@ -183,7 +212,12 @@ class Field:
                 "RAY_USAGE_STATS_ENABLED": "0",
                 **self._ray,
             },
+            cores=self._without_gateways(),
         )
+
+    def _without_gateways(self) -> Division:
+        """Of those that have none."""
+        return self._options.cores.model_copy(update={"gateways": ()})
 
     def _uvicorn(self, app: str) -> str:
         command = [
@@ -200,6 +234,7 @@ SERVERS: Mapping[str, Callable[[Field], Contender]] = {
     TUTORIAL: Field.tutorial,
     DEPLOYMENT: lambda field_: field_.slimserve(DEPLOYMENT, "deployment"),
     PROXIED: lambda field_: field_.slimserve(PROXIED, "inline", proxied=True),
+    APART: Field.apart,
 }
 """In the order in which they take their turns."""
 
@@ -207,9 +242,9 @@ SERVERS: Mapping[str, Callable[[Field], Contender]] = {
 def _ray_environment(options: BenchOptions) -> Mapping[str, str]:
     """Ray counts the machine's cores, whatever its processes are held to, and would start a worker
     for each: told the server's, it does as on a machine that has no others."""
-    if not options.server_cores:
+    if not options.cores.server:
         return {}
-    return {"RAY_OVERRIDE_RESOURCES": json.dumps({"CPU": len(options.server_cores)})}
+    return {"RAY_OVERRIDE_RESOURCES": json.dumps({"CPU": len(options.cores.server)})}
 
 
 def _artifact(options: BenchOptions, manifests: Mapping[str, Manifest]) -> Path:

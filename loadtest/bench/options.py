@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import PositiveFloat, PositiveInt
 
+from loadtest.bench.division import ANYWHERE, Division
 from loadtest.documents import Document
 
 
@@ -46,12 +47,9 @@ class BenchOptions(Document):
     """Gateway replicas of slimserve; the bare loop gets as many processes."""
     only: tuple[str, ...] = ()
     """Contenders by name; empty: all."""
-    server_cores: tuple[NonNegativeInt, ...] = ()
-    """Every contender stays on these, with all its processes; empty: nothing is held to any."""
-    gateway_cores: tuple[NonNegativeInt, ...] = ()
-    """Slimserve's gateways stay on these, and all else of it off them."""
-    load_cores: tuple[NonNegativeInt, ...] = ()
-    """As do wrk and our own client."""
+    cores: Division = ANYWHERE
+    """Of every contender. By default they and the load share the machine's, and slimserve takes one
+    more turn with the load on cores of its own."""
     overload: OverloadOptions = OverloadOptions()
 
 

@@ -1,9 +1,9 @@
 """Three times what the server can do: light load, overload, light load again, in one open loop.
 
 Capacity is what our own client gets out of the same server closed-loop: the mean of right before
-and right after, for a minute is long enough for a shared machine to become another one. The client
-shares the machine's cores, and sends three times as much during the overload: that lowers the
-goodput, not the capacity it is held against.
+and right after, for a minute is long enough for a shared machine to become another one. A client
+that shares the server's cores takes more of them during the overload, for it sends three times as
+much: that lowers the goodput, not the capacity it is held against.
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ import numpy as np
 from loadtest.bench.contenders import Contender
 from loadtest.bench.options import BenchOptions, OverloadOptions
 from loadtest.bench.results import Overload
-from loadtest.bench.visit import started
+from loadtest.bench.visit import client, started
 from loadtest.generator import Generator
 from loadtest.measurement import ClosedSpec
 from loadtest.phases import Phase, PhasedResult, PhasedSpec, Stretch
 from loadtest.processes import MemoryWatch, make_accountant
-from loadtest.saturate import setup_for
 
 DEADLINE_HEADER = "x-request-timeout-seconds"
 LIGHT, OVERLOAD, AFTER = "light", "overload", "after"
@@ -37,8 +36,7 @@ def overload(contender: Contender, options: BenchOptions, run: int) -> Overload:
     """
     wanted = options.overload
     deadline = {DEADLINE_HEADER: f"{wanted.deadline_seconds:g}"}
-    headers = contender.json.headers | deadline
-    setup = setup_for(contender.url, contender.json.body, headers, options.load_cores)
+    setup = client(contender, contender.json, deadline)
     with started(contender, options), Generator(setup) as generator:
         closed = ClosedSpec(
             connections=max(options.connections), duration_seconds=wanted.capacity_seconds
@@ -48,7 +46,7 @@ def overload(contender: Contender, options: BenchOptions, run: int) -> Overload:
         with _Memory(contender.url, generator.pid, spec) as memory:
             result = generator.phased(spec)
         after = generator.closed_loop(closed).requests_per_second
-    return summarise((before, after), result, memory.samples)
+    return summarise(contender.name, (before, after), result, memory.samples)
 
 
 def plan(capacity: float, wanted: OverloadOptions, seed: int) -> PhasedSpec:
@@ -70,13 +68,15 @@ def plan(capacity: float, wanted: OverloadOptions, seed: int) -> PhasedSpec:
 
 
 def summarise(
-    capacities: tuple[float, float], result: PhasedResult, memory: Sequence[int]
+    name: str, capacities: tuple[float, float], result: PhasedResult, memory: Sequence[int]
 ) -> Overload:
-    """What the run says; `capacities` before and after it, `memory` in bytes, of the overload."""
+    """What the run says of the contender; `capacities` before and after it, `memory` in bytes, of
+    the overload."""
     capacity = sum(capacities) / len(capacities)
     before, during, _ = result.phases
     offered = max(1, during.scheduled)
     return Overload(
+        name=name,
         capacity_per_second=capacity,
         capacities_per_second=capacities,
         offered_per_second=during.scheduled / during.duration_seconds,

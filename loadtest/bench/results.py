@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from loadtest.bench.division import ANYWHERE, Division
 from loadtest.documents import Document
 from loadtest.environment import Environment
 from loadtest.saturate import Saturation
@@ -64,6 +65,7 @@ class HalfRate(Document):
 class Overload(Document):
     """One run beyond capacity; see `loadtest.bench.overload`."""
 
+    name: str
     capacity_per_second: float
     """The mean of `capacities_per_second`, before and after."""
     capacities_per_second: tuple[float, float]
@@ -117,13 +119,9 @@ class Judged(Document):
     note: str = ""
 
 
-class HeldCores(Document):
-    """The cores that processes were held to; empty: to none, they ran on any."""
+class HeldCores(Division):
+    """The cores that processes were held to."""
 
-    server: tuple[int, ...]
-    gateways: tuple[int, ...] = ()
-    """Slimserve's; the rest of it was kept off these."""
-    load: tuple[int, ...]
     shared: tuple[int, ...]
     """Of the cores listed, those where both could run: there a figure is not the server's alone."""
 
@@ -131,10 +129,12 @@ class HeldCores(Document):
 class Results(Document):
     """Everything the bench has to say."""
 
-    schema_version: int = 4
+    schema_version: int = 5
     machine: Environment
     cores: HeldCores | None
     """None: nothing was held to any, server and load shared the machine's."""
+    apart: HeldCores | None
+    """Of the contender that is apart from the load; None: there was none."""
     measured_at: str
     variant: str
     rounds: int
@@ -152,19 +152,13 @@ class Results(Document):
     targets: tuple[Judged, ...]
 
 
-def held_cores(
-    server: Sequence[int], load: Sequence[int], gateways: Sequence[int] = ()
-) -> HeldCores | None:
+def held_cores(cores: Division) -> HeldCores | None:
     """What was held where; None where nothing was."""
-    if not (server or load or gateways):
+    if cores == ANYWHERE:
         return None
+    server, load = cores.server, cores.load
     shared = set(server or load) & set(load or server)
-    return HeldCores(
-        server=tuple(server),
-        gateways=tuple(gateways),
-        load=tuple(load),
-        shared=tuple(sorted(shared)),
-    )
+    return HeldCores(**cores.model_dump(), shared=tuple(sorted(shared)))
 
 
 Entries = Sequence[Saturation | None]

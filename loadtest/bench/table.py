@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
+from loadtest.bench.contenders import APART
 from loadtest.bench.results import FIGURES, HeldCores, Judged, Overload, RatioRow, Results
 from loadtest.cores import format_cores
 from loadtest.format import NOT_MEASURED, rate, seconds, size
@@ -38,8 +39,12 @@ def print_results(results: Results, console: Console) -> None:
 
 
 def _servers(results: Results) -> Table:
-    title = f"{results.variant}: medians of {results.rounds} rounds"
-    table = Table(title=f"{title}\n{_held(results.cores)}" if results.cores else title)
+    lines = [f"{results.variant}: medians of {results.rounds} rounds"]
+    if results.cores:
+        lines.append(_held(results.cores))
+    if results.apart:
+        lines.append(f"{APART}: {_held(results.apart)}")
+    table = Table(title="\n".join(lines))
     for heading in ("server", "body", "rows", "connections", "req/s", "rows/s", "p50", "p99"):
         table.add_column(heading, justify="left" if heading in ("server", "body") else "right")
     for row in results.servers:
@@ -85,7 +90,7 @@ def _overload(run: Overload) -> str:
     recovery = "not seen" if run.recovery_seconds is None else f"{run.recovery_seconds:.2f} s"
     before, after = run.capacities_per_second
     return (
-        f"overload: {rate(run.offered_per_second)} req/s offered to "
+        f"overload: {rate(run.offered_per_second)} req/s offered to {run.name}, which has "
         f"{rate(run.capacity_per_second)} ({rate(before)} before, {rate(after)} after); "
         f"good {rate(run.goodput_per_second)} "
         f"({run.goodput_share:.0%}), rejected {run.rejected_share:.0%}, failed "

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from loadtest.bench.contenders import (
+    APART,
     BARE_ASGI,
     DEPLOYMENT,
     FASTAPI,
@@ -68,7 +70,13 @@ class Measured:
 def judge_all(measured: Measured) -> tuple[Judged, ...]:
     """Every target, in the order in which they are printed."""
     judged = [one for target in RATIO_TARGETS for one in _ratio_targets(target, measured)]
-    return (*judged, _tail(measured.half_rate), *_overload(measured.overload))
+    for name in (INLINE, APART):
+        runs = [run for run in measured.half_rate if run.name == name]
+        overloads = [run for run in measured.overload if run.name == name]
+        # Not everybody has the cores for the second.
+        if name == INLINE or runs or overloads:
+            judged += (_tail(name, runs), *_overload(name, overloads))
+    return tuple(judged)
 
 
 def _ratio_targets(target: RatioTarget, measured: Measured) -> Iterator[Judged]:
@@ -134,12 +142,11 @@ def judge(
     )
 
 
-def _tail(runs: Sequence[HalfRate]) -> Judged:
-    ours = [run for run in runs if run.name == INLINE]
-    ratio = paired_ratio([run.p99_seconds for run in ours], [run.p50_seconds for run in ours])
-    faults = sorted({fault for run in ours for fault in run.faults})
+def _tail(name: str, runs: Sequence[HalfRate]) -> Judged:
+    ratio = paired_ratio([run.p99_seconds for run in runs], [run.p50_seconds for run in runs])
+    faults = sorted({fault for run in runs for fault in run.faults})
     return judge(
-        f"{INLINE} at half its highest rate",
+        f"{name} at half its highest rate",
         "p99 to p50",
         RATIO,
         bound=TAIL,
@@ -147,25 +154,24 @@ def _tail(runs: Sequence[HalfRate]) -> Judged:
         value=ratio.value if ratio else None,
         low=ratio.low if ratio else None,
         high=ratio.high if ratio else None,
-        note="; ".join(faults) or ("" if ours else "not measured"),
+        note="; ".join(faults) or ("" if runs else "not measured"),
     )
 
 
-def _overload(runs: Sequence[Overload]) -> Iterator[Judged]:
+def _overload(name: str, runs: Sequence[Overload]) -> Iterator[Judged]:
     """The worst of the runs: each of them must hold."""
     deadline = runs[0].deadline_seconds if runs else 1.0
-    yield _worst(runs, "goodput to capacity", SHARE, GOODPUT, True, lambda run: run.goodput_share)
-    yield _worst(
-        runs, "p99 of accepted requests", SECONDS, deadline, False,
-        lambda run: run.accepted_p99_seconds,
-    )  # fmt: skip
-    yield _worst(runs, "growth of memory", SHARE, GROWTH, False, lambda run: run.memory_growth)
-    yield _worst(
-        runs, "recovery", SECONDS, RECOVERY_SECONDS, False, lambda run: run.recovery_seconds
+    worst = partial(_worst, name, runs)
+    yield worst("goodput to capacity", SHARE, GOODPUT, True, lambda run: run.goodput_share)
+    yield worst(
+        "p99 of accepted requests", SECONDS, deadline, False, lambda run: run.accepted_p99_seconds
     )
+    yield worst("growth of memory", SHARE, GROWTH, False, lambda run: run.memory_growth)
+    yield worst("recovery", SECONDS, RECOVERY_SECONDS, False, lambda run: run.recovery_seconds)
 
 
 def _worst(
+    name: str,
     runs: Sequence[Overload],
     figure: str,
     unit: str,
@@ -180,7 +186,7 @@ def _worst(
     note = "not measured" if not runs else "" if whole else "no figure in one of the runs"
     value = (min(whole) if at_least else max(whole)) if whole else None
     return judge(
-        f"{INLINE}, overload, worst of {len(runs)}", figure, unit,
+        f"{name}, overload, worst of {len(runs)}", figure, unit,
         bound=bound, at_least=at_least, value=value,
         low=min(known, default=None), high=max(known, default=None), note=note,
     )  # fmt: skip

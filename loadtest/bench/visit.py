@@ -19,7 +19,7 @@ from loadtest.bench.requests import Request
 from loadtest.bench.results import Case, Failure, HalfRate
 from loadtest.cores import taskset
 from loadtest.errors import GeneratorError
-from loadtest.generator import Generator
+from loadtest.generator import Generator, Setup
 from loadtest.measurement import ProbeSpec
 from loadtest.processes import serving_flags
 from loadtest.saturate import Saturation, measure, setup_for
@@ -51,7 +51,7 @@ def started(contender: Contender, options: BenchOptions) -> Iterator[Path]:
         GeneratorError: it does not answer 200.
     """
     log = options.out / f"{contender.name}.log"
-    command = " ".join((*taskset(options.server_cores), contender.command))
+    command = " ".join((*taskset(contender.cores.server), contender.command))
     with serving(command, contender.ready_url, log, contender.environment):
         warm_up(contender, contender.json)
         yield log
@@ -101,7 +101,7 @@ def _saturate(
         connections,
         options.seconds,
         headers=request.headers,
-        cores=options.load_cores,
+        cores=contender.cores.load,
     )
     for entry in entries:
         if entry.errors > _ERROR_SHARE * max(1, entry.ok):
@@ -141,6 +141,15 @@ def warm_up(contender: Contender, request: Request) -> None:
             )
 
 
+def client(
+    contender: Contender, request: Request, headers: Mapping[str, str] | None = None
+) -> Setup:
+    """Our own client of a contender, with further headers; on cores where nobody answers it goes
+    before all else."""
+    cores, all_headers = contender.cores, {**request.headers, **(headers or {})}
+    return setup_for(contender.url, request.body, all_headers, cores.load, precedence=cores.apart)
+
+
 def _half_rate(
     contender: Contender, options: BenchOptions, found: dict[Case, Saturation], round_: int
 ) -> HalfRate:
@@ -150,8 +159,7 @@ def _half_rate(
         rate_per_second=most / 2, duration_seconds=options.half_rate_seconds, seed=round_
     )
     request = contender.json
-    setup = setup_for(contender.url, request.body, request.headers, options.load_cores)
-    with Generator(setup) as generator:
+    with Generator(client(contender, request)) as generator:
         generator.open_loop(
             spec.model_copy(update={"duration_seconds": 1.0, "seed": 1000 + round_})
         )
@@ -174,7 +182,7 @@ def visit_loop(loop: Loop, options: BenchOptions) -> Turn:
         GeneratorError: it fails, with its last words.
     """
     command = [
-        *taskset(options.server_cores), sys.executable, "-m", "loadtest.baselines.ort_loop",
+        *taskset(options.cores.server), sys.executable, "-m", "loadtest.baselines.ort_loop",
         str(loop.inputs), str(options.seconds), str(loop.processes),
     ]  # fmt: skip
     environment = {**os.environ, **loop.environment}

@@ -21,10 +21,11 @@ import psutil
 import pytest
 import yaml
 
-from loadtest.bench.contenders import DEPLOYMENT, INLINE, PROXIED, TUTORIAL, Field
+from loadtest.bench.contenders import APART, DEPLOYMENT, INLINE, PROXIED, TUTORIAL, Field
+from loadtest.bench.division import Division
 from loadtest.bench.options import BenchOptions
 from loadtest.bench.results import HeldCores, Results
-from loadtest.bench.visit import started, visit, visit_loop, warm_up
+from loadtest.bench.visit import client, started, visit, visit_loop, warm_up
 from loadtest.cli import main
 from loadtest.errors import GeneratorError, OptionError
 from loadtest.payloads import binary_body
@@ -114,7 +115,7 @@ def test_server_and_load_on_cores_of_their_own(
 
 def test_a_server_stays_on_its_cores(tiny_store: Path, tmp_path: Path) -> None:
     core = max(os.sched_getaffinity(0))
-    options = _options(tiny_store, tmp_path, server_cores=(core,))
+    options = _options(tiny_store, tmp_path, cores=Division(server=(core,)))
     with started(Field(options).server("bare-asgi"), options):
         (server,) = listeners(options.port)
         assert os.sched_getaffinity(server.pid) == {core}
@@ -122,7 +123,9 @@ def test_a_server_stays_on_its_cores(tiny_store: Path, tmp_path: Path) -> None:
 
 def test_the_loops_processes_stay_on_the_servers_cores(tiny_store: Path, tmp_path: Path) -> None:
     core = max(os.sched_getaffinity(0))
-    options = _options(tiny_store, tmp_path, server_cores=(core,), seconds=1.0, gateways=2)
+    options = _options(
+        tiny_store, tmp_path, cores=Division(server=(core,)), seconds=1.0, gateways=2
+    )
     loop = Field(options).loop()
     assert loop is not None
     seen: dict[int, set[int]] = {}
@@ -139,15 +142,53 @@ def test_the_loops_processes_stay_on_the_servers_cores(tiny_store: Path, tmp_pat
 
 
 def test_gateways_are_told_of_their_cores(tiny_store: Path, tmp_path: Path) -> None:
-    held = Field(_options(tiny_store, tmp_path, gateway_cores=(0,)))
+    held = Field(_options(tiny_store, tmp_path, cores=Division(gateways=(0,))))
     held.server("slimserve-inline")
     written = yaml.safe_load((tmp_path / "slimserve-inline.yaml").read_text())
     [application] = written["applications"]
     assert parse_config(application["args"]).gateway.cores == (0,)
 
 
+def _on_cores(monkeypatch: pytest.MonkeyPatch, *cores: int) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(cores))
+
+
+def test_apart_gateways_and_load_have_cores_of_their_own(
+    tiny_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _on_cores(monkeypatch, 0, 1, 2, 3)
+    field = Field(_options(tiny_store, tmp_path))
+    contenders = {one.name: one for one in field.servers()}
+    assert [one.name for one in field.overloaded()] == [INLINE, APART]
+    written = yaml.safe_load((tmp_path / f"{APART}.yaml").read_text())
+    [application] = written["applications"]
+    assert parse_config(application["args"]).gateway.cores == (0, 1)
+    for name, cores, first in ((APART, (2, 3), True), (INLINE, (), False)):
+        setup = client(contenders[name], contenders[name].json, {"x-more": "1"})
+        assert (setup.cores, setup.precedence, setup.headers["x-more"]) == (cores, first, "1")
+
+
+@pytest.mark.parametrize(
+    ("cores", "changes"),
+    [((0,), {}), ((0, 1), {"cores": Division(load=(1,))}), ((0, 1), {"only": (INLINE,)})],
+)
+def test_nobody_is_apart_on_one_core_or_where_cores_are_divided_or_others_are_wanted(
+    tiny_store: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    cores: tuple[int, ...],
+    changes: dict[str, Any],
+) -> None:
+    _on_cores(monkeypatch, *cores)
+    field = Field(_options(tiny_store, tmp_path, **changes))
+    assert APART not in [one.name for one in (*field.servers(), *field.overloaded())]
+    if "only" not in changes:
+        with pytest.raises(OptionError, match=f"--only {APART}: expected two cores or more"):
+            Field(_options(tiny_store, tmp_path, **changes, only=(APART,)))
+
+
 def test_ray_is_told_of_the_servers_cores_alone(tiny_store: Path, tmp_path: Path) -> None:
-    held = Field(_options(tiny_store, tmp_path, server_cores=(0, 3)))
+    held = Field(_options(tiny_store, tmp_path, cores=Division(server=(0, 3))))
     free = Field(_options(tiny_store, tmp_path))
     for name in (INLINE, DEPLOYMENT, PROXIED, TUTORIAL):
         environment = held.server(name).environment

@@ -73,8 +73,8 @@ def test_shares_are_of_the_capacity_and_of_what_was_offered() -> None:
         statuses={"200": 850},
         generator_cpu_share=0.2,
     )
-    found = summarise((90.0, 110.0), result, [1000] * 10)
-    assert found.offered_per_second == 300.0
+    found = summarise("somebody", (90.0, 110.0), result, [1000] * 10)
+    assert (found.name, found.offered_per_second) == ("somebody", 300.0)
     assert found.goodput_share == pytest.approx(0.8)
     assert found.rejected_share == pytest.approx(2 / 3)
     assert found.failed_share == pytest.approx(0.01)

@@ -7,6 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
+from loadtest.bench.division import Division
 from loadtest.bench.results import Results, held_cores
 from loadtest.bench.table import print_results
 from loadtest.environment import describe
@@ -33,7 +34,8 @@ def test_the_cores_stand_under_the_title(
 ) -> None:
     results = Results(
         machine=describe("http://192.0.2.1:80"),
-        cores=held_cores(server, load, gateways),
+        cores=held_cores(Division(server=server, gateways=gateways, load=load)),
+        apart=None,
         measured_at="2026-11-27T12:00:00+00:00",
         variant="student",
         rounds=5,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from loadtest.bench.contenders import BARE_ASGI, INLINE, LOOP
+from loadtest.bench.contenders import APART, BARE_ASGI, INLINE, LOOP
 from loadtest.bench.results import (
     Case,
     Failure,
@@ -42,8 +42,9 @@ def _row(value: float, of: Case, to: Case, figure: str) -> RatioRow:
     )
 
 
-def _overload(goodput_share: float, recovery_seconds: float | None) -> Overload:
+def _overload(goodput_share: float, recovery_seconds: float | None, name: str = INLINE) -> Overload:
     return Overload(
+        name=name,
         capacity_per_second=100.0,
         capacities_per_second=(90.0, 110.0),
         offered_per_second=300.0,
@@ -134,6 +135,29 @@ def test_the_tail_is_that_of_our_own_runs() -> None:
     tail = _judged(judge_all(Measured((), runs, (), ())), "p99 to p50")
     assert tail.reached
     assert tail.value == pytest.approx(5.0)
+
+
+def test_who_is_apart_from_the_load_is_judged_for_himself() -> None:
+    overloads = (_overload(0.8, 0.5), _overload(0.95, 0.5, APART), _overload(0.92, 0.5, APART))
+    runs = [
+        HalfRate(
+            name=name, round=0, rate_per_second=10.0, p50_seconds=0.001, p99_seconds=p99,
+            failed_share=0.0, faults=(),
+        )
+        for name, p99 in ((INLINE, 0.02), (APART, 0.008))
+    ]  # fmt: skip
+    judged = judge_all(Measured((), runs, overloads, ()))
+    values = {
+        (one.name.split(",")[0].split(" ")[0], one.figure): (one.value, one.reached)
+        for one in judged
+        if one.figure in ("goodput to capacity", "p99 to p50")
+    }
+    assert values == {
+        (INLINE, "goodput to capacity"): (0.8, False),
+        (APART, "goodput to capacity"): (0.92, True),
+        (INLINE, "p99 to p50"): (pytest.approx(20.0), False),
+        (APART, "p99 to p50"): (pytest.approx(8.0), True),
+    }
 
 
 def _entry(rate: float) -> Saturation:
