@@ -8,22 +8,23 @@ a lone request, its queue has no bound, and it counts requests, not rows.)
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from serve_app.errors import DeadlineExceededError, QueueFullError
 from serve_app.expiry import Expiry
 from serve_app.fairness import Computed as Computed
 from serve_app.fairness import FairQueue, Waiting
 from serve_app.pace import Pace
-from serve_app.runners.base import Arrays
+from serve_app.runners.aside import Threads, compute, failed
+from serve_app.runners.base import Arrays, Aside, Done, Outcome, Run
 from serve_app.terms import ANYBODY, Terms
 
 _ALLOWANCE = 1.25
@@ -35,7 +36,8 @@ _HOLD_SECONDS = 1e-3
 _ANOTHER = 0.5
 """Of a full batch has to wait before one goes beside another: smaller ones cost more a row."""
 
-Run = Callable[[Mapping[str, npt.NDArray[Any]]], Arrays]
+
+_NOT_YET = Outcome(None, None, 0.0, 0.0)
 
 
 class BatchObserver(Protocol):
@@ -48,23 +50,20 @@ class BatchObserver(Protocol):
 
 @dataclass(eq=False, slots=True)
 class _Batch:
-    """What is computed together, and what came of it: `outputs`, or an `error`."""
+    """What is computed together, and what came of it."""
 
     waiting: list[Waiting]
     rows: int
-    outputs: Arrays | None = None
-    error: Exception | None = None
-    started: float = 0.0
-    seconds: float = 0.0
+    outcome: Outcome
 
 
 class Batcher:
     """Feeds one runner. Belongs to one event loop.
 
-    A batch of more than `direct_rows` rows is computed in a thread, so that the loop goes on; a
-    smaller one on the loop itself, where nothing but the inference has to be waited for. Either
-    way the batch is taken one turn of the loop after its first request, with all that were decoded
-    in that turn. Measured over HTTP on 2 busy cores, one process without Ray, requests of one row:
+    A batch of more than `direct_rows` rows is computed `aside`, so that the loop goes on; a smaller
+    one on the loop itself, where nothing but the inference has to be waited for. Either way the
+    batch is taken one turn of the loop after its first request, with all that were decoded in that
+    turn. Measured over HTTP on 2 busy cores, one process without Ray, requests of one row:
 
         model     way                          1 connection, p50    32 connections
         12 µs     thread                       295 µs               8,600 req/s
@@ -76,10 +75,9 @@ class Batcher:
 
     So a thread costs a lone request 65-75 µs, and at once costs everybody their company.
 
-    With `lanes` of 2 there are two threads, and another batch goes beside the one that is computed
-    when it is half full. A thread that has computed waits for Python's lock before it can say so,
-    as long as the loop has something to do: without another batch under way loop and model take
-    turns, on two cores as on one.
+    With `lanes` of 2 another batch goes aside when it is half full. Whoever has computed waits for
+    Python's lock before it can say so, as long as the loop has something to do: without another
+    batch under way loop and model take turns, on two cores as on one.
 
     Callers take turns (`fairness.py`). A request of more rows than a batch may have is computed in
     pieces, each of them in its turn. A request has `timeout_seconds`, or less if its terms say so:
@@ -96,8 +94,10 @@ class Batcher:
         timeout_seconds: float,
         direct_rows: int = 0,
         lanes: int = 1,
+        aside: Aside | None = None,
         observer: BatchObserver | None = None,
     ) -> None:
+        """`aside` is, by default, threads in which `run` is called."""
         self._run = run
         self._name = name
         self._max_batch_rows = max_batch_rows
@@ -109,11 +109,11 @@ class Batcher:
         self._pace = Pace()
         self._queue = FairQueue()
         self._computing: list[_Batch] = []
-        """In the threads, or being tried again."""
+        """Aside, or being tried again."""
         self._expiry = Expiry(self._live, self._expire)
         self._turn: asyncio.Handle | None = None
         self._retries: set[asyncio.Task[None]] = set()
-        self._threads = ThreadPoolExecutor(lanes, thread_name_prefix=f"infer-{name}")
+        self._aside = aside or Threads(run, name, lanes)
 
     @property
     def queued_rows(self) -> int:
@@ -160,7 +160,7 @@ class Batcher:
             self._queue.withdraw(waiting)
         for retry in self._retries:
             retry.cancel()
-        self._threads.shutdown(wait=False)
+        self._aside.close()
 
     def _enter(
         self, inputs: Arrays, rows: int, caller: str, since: float, deadline: float
@@ -200,7 +200,7 @@ class Batcher:
         )
 
     def _take_turn(self) -> None:
-        """Batch after batch: on the loop, or into a lane that is free.
+        """Batch after batch: on the loop, or aside if a lane is free.
 
         Those on the loop make way for it now and then, not after each: in a turn of a busy loop
         more requests come than one small batch holds.
@@ -219,18 +219,18 @@ class Batcher:
                 self._turn = asyncio.get_running_loop().call_soon(self._take_turn)
                 return
 
-    def _compute(self, batch: _Batch, inputs: Arrays | None = None) -> None:
-        """Wherever it is called: on the loop, or in a thread with `inputs` that are stacked."""
-        batch.started = time.perf_counter()
+    def _compute(self, batch: _Batch) -> None:
+        """On the loop."""
         try:
-            batch.outputs = self._run(_concatenate(batch.waiting) if inputs is None else inputs)
-        except Exception as error:  # noqa: BLE001 - a runner may raise anything
-            batch.error = error
-        batch.seconds = time.perf_counter() - batch.started
+            inputs = _concatenate(batch.waiting)
+        except Exception as error:  # noqa: BLE001 - shapes that do not fit, or no memory
+            batch.outcome = failed(error)
+        else:
+            batch.outcome = compute(self._run, inputs)
 
     def _settle(self, batch: _Batch) -> None:
         """Give each of a batch that was computed its part, or try each once more."""
-        if batch.error is None:
+        if batch.outcome.error is None:
             self._share(batch)
             return
         self._computing.append(batch)
@@ -240,22 +240,26 @@ class Batcher:
 
     def _start(self, batch: _Batch) -> None:
         try:
-            # Not in the thread, which would need Python's lock for it once more.
-            inputs = _concatenate(batch.waiting)
-            self._threads.submit(self._aside, asyncio.get_running_loop(), batch, inputs)
+            self._begin(batch, partial(self._come_back, batch))
         except Exception as error:  # noqa: BLE001 - shapes that do not fit, no memory, or closed
-            batch.error = error
+            batch.outcome = failed(error)
             self._settle(batch)
         else:
             self._computing.append(batch)
 
-    def _aside(self, loop: asyncio.AbstractEventLoop, batch: _Batch, inputs: Arrays) -> None:
-        self._compute(batch, inputs)
-        # A future of the pool's would do it too, with more locks and callbacks.
-        loop.call_soon_threadsafe(self._come_back, batch)
+    def _begin(self, batch: _Batch, back: Done) -> None:
+        """Aside; `back` is called on the loop."""
+        loop = asyncio.get_running_loop()
 
-    def _come_back(self, batch: _Batch) -> None:
+        def done(outcome: Outcome) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed, and nobody waits
+                loop.call_soon_threadsafe(back, outcome)
+
+        self._aside.begin(_concatenate(batch.waiting), done)
+
+    def _come_back(self, batch: _Batch, outcome: Outcome) -> None:
         """A lane is free again. The next batch goes before the answers of this one are written."""
+        batch.outcome = outcome
         self._computing.remove(batch)
         self._settle(batch)
         self._go_on()
@@ -284,10 +288,11 @@ class Batcher:
                 break
             rows += waiting.rows
             batch.append(queue.take())
-        return _Batch(batch, rows)
+        return _Batch(batch, rows, _NOT_YET)
 
     def _share(self, batch: _Batch) -> None:
-        outputs, started, seconds = batch.outputs or {}, batch.started, batch.seconds
+        outputs, _, started, seconds = batch.outcome
+        outputs = outputs or {}
         self._count(batch.rows, seconds)
         if len(batch.waiting) == 1:
             waiting = batch.waiting[0]
@@ -300,33 +305,35 @@ class Batcher:
             _resolve(waiting, Computed(share, started - waiting.since, seconds))
             start = end
 
-    async def _compute_singly(self, failed: _Batch) -> None:
+    async def _compute_singly(self, batch: _Batch) -> None:
         """One poisonous request must fail alone: after a failed batch each is tried once more."""
         try:
-            if len(failed.waiting) == 1 and failed.error is not None:
-                _reject(failed.waiting[0], failed.error)
+            if len(batch.waiting) == 1 and batch.outcome.error is not None:
+                _reject(batch.waiting[0], batch.outcome.error)
                 return
-            for waiting in failed.waiting:
+            for waiting in batch.waiting:
                 if not waiting.future.done():
-                    batch = _Batch([waiting], waiting.rows)
-                    await self._infer(batch)
-                    if batch.error is None:
-                        self._share(batch)
+                    alone = _Batch([waiting], waiting.rows, _NOT_YET)
+                    await self._infer(alone)
+                    if alone.outcome.error is None:
+                        self._share(alone)
                     else:
-                        _reject(waiting, batch.error)
+                        _reject(waiting, alone.outcome.error)
         finally:
-            self._computing.remove(failed)
+            self._computing.remove(batch)
             self._go_on()
 
     async def _infer(self, batch: _Batch) -> None:
         if batch.rows <= self._direct_rows:
             self._compute(batch)
             return
+        outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         try:
-            loop = asyncio.get_running_loop()
-            await loop.run_in_executor(self._threads, self._compute, batch)
+            self._begin(batch, lambda found: None if outcome.done() else outcome.set_result(found))
         except RuntimeError as error:  # closed
-            batch.error = error
+            batch.outcome = failed(error)
+        else:
+            batch.outcome = await outcome
 
     def _count(self, rows: int, seconds: float) -> None:
         """Note a batch that was computed."""

@@ -26,9 +26,10 @@ Longer ones are worth it, for the loop decodes the next requests meanwhile: of r
 from 16 connections, with a model of 128 µs for them, 5,800 a second instead of 5,200."""
 
 _LANES = 2
-_LANE_SECONDS = 2e-3
-"""Longest full batch that may have another beside it. Of longer ones what the way to the thread and
-back takes is a small part, and a second core is for whoever configures `threads` to give them."""
+_SHORT_SECONDS = 2e-3
+"""Longest full batch that may have another under way with it. Of longer ones what the way aside and
+back takes is a small part, and a second core is for whoever configures `intra_op_threads` to give
+them."""
 
 
 class Sizes(NamedTuple):
@@ -62,6 +63,11 @@ def direct_rows_for(seconds_per_call: float, seconds_per_row: float) -> int:
     return 1 + int((_DIRECT_SECONDS - seconds_per_call) / max(seconds_per_row, 1e-6))
 
 
+def is_short(seconds_per_call: float, seconds_per_row: float, batch_rows: int) -> bool:
+    """Whether the way aside and back is a large part of a batch of `batch_rows` rows."""
+    return seconds_per_call + seconds_per_row * batch_rows <= _SHORT_SECONDS
+
+
 def lanes_for(seconds_per_call: float, seconds_per_row: float, batch_rows: int) -> int:
-    """How many batches of `batch_rows` rows may be computed at once."""
-    return _LANES if seconds_per_call + seconds_per_row * batch_rows <= _LANE_SECONDS else 1
+    """How many batches of `batch_rows` rows may be under way at once."""
+    return _LANES if is_short(seconds_per_call, seconds_per_row, batch_rows) else 1

@@ -43,13 +43,15 @@ class InlineBackend:
             timeout_seconds=config.timeout_seconds,
             direct_rows=direct_rows,
             lanes=lanes,
+            aside=loaded.aside,
             observer=observer,
         )
         _log.info(
             "variant %s: %s, %.0f µs a call + %.1f µs a row; batches of at most %d rows, on the "
-            "event loop up to %d, %d at once in threads, %d rows may wait",
+            "event loop up to %d, %d under way in %s, %d rows may wait",
             config.name, loaded.runner.detail, loaded.seconds_per_call * 1e6, a_row * 1e6,
-            batch_rows, direct_rows, lanes, queued_rows,
+            batch_rows, direct_rows, lanes,
+            "threads" if loaded.aside is None else "the runtime's own thread", queued_rows,
         )  # fmt: skip
 
     async def infer(self, inputs: Arrays, rows: int, terms: Terms = ANYBODY) -> Computed:

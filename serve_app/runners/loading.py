@@ -25,9 +25,10 @@ from compression.store import (
 )
 from compression.store.layout import PROBE_ROWS
 from serve_app.errors import SelfCheckError
-from serve_app.runners.base import Arrays, Runner
+from serve_app.runners.aside import wait_for
+from serve_app.runners.base import Arrays, Aside, Runner
 from serve_app.runners.onnx import OnnxRunner
-from serve_app.sizes import batch_rows_for
+from serve_app.sizes import batch_rows_for, is_short
 
 TOLERANCES: Mapping[str, float] = {"fp32": 1e-3, "fp16": 5e-3, "int8": 0.02, "int4": 0.05}
 """Largest difference of a score that another machine's kernels may cause, by precision."""
@@ -47,6 +48,8 @@ class LoadedVariant:
     """Time of a call with one row, undisturbed, on this machine."""
     seconds_per_row: float
     """What each further row adds, seconds."""
+    aside: Aside | None = None
+    """The runtime's own way to compute beside the event loop; None: threads."""
 
 
 def _onnx(files: VariantFiles, document: ModelDocument, threads: int) -> Runner:
@@ -84,23 +87,28 @@ def load_variant(
         runner = ENGINES[files.manifest.runtime.engine](files, document, threads)
     except CorruptArtifactError as error:
         raise CorruptArtifactError(f"variant {variant!r} of {model!r}: {error}") from error
-    check_scores(runner, files.manifest, document, samples)
+    check_scores(runner.run, files.manifest, document, samples)
     one, a_row = _time(runner, samples)
     if runner.warm_up(partial(batch_of, samples), max_batch_rows or batch_rows_for(a_row)):
-        check_scores(runner, files.manifest, document, samples)
+        check_scores(runner.run, files.manifest, document, samples)
         one, a_row = _time(runner, samples)
-    return LoadedVariant(runner, files.manifest, one, a_row)
+    rows = max_batch_rows or batch_rows_for(a_row)
+    aside = runner.aside(files.artifact) if is_short(one, a_row, rows) else None
+    if aside is not None:
+        wait_for(aside, batch_of(samples, rows))
+        check_scores(partial(wait_for, aside), files.manifest, document, samples)
+    return LoadedVariant(runner, files.manifest, one, a_row, aside)
 
 
 def check_scores(
-    runner: Runner, manifest: Manifest, document: ModelDocument, samples: Samples
+    run: Callable[[Arrays], Arrays], manifest: Manifest, document: ModelDocument, samples: Samples
 ) -> None:
     """Score the first sample rows and compare with the manifest; all rows in one batch.
 
     Raises:
         SelfCheckError: a score differs by more than the precision's tolerance.
     """
-    given, recorded = _probe(runner, manifest, document, samples)
+    given, recorded = _probe(run, manifest, document, samples)
     difference = np.abs(given - recorded)
     worst = int(np.argmax(np.where(np.isfinite(difference), difference, np.inf)))
     tolerance = TOLERANCES[manifest.runtime.precision]
@@ -120,19 +128,19 @@ def largest_difference(
     Raises:
         SelfCheckError: the variant cannot compute them.
     """
-    given, recorded = _probe(runner, manifest, document, samples)
+    given, recorded = _probe(runner.run, manifest, document, samples)
     return float(np.abs(given - recorded).max())
 
 
 def _probe(
-    runner: Runner, manifest: Manifest, document: ModelDocument, samples: Samples
+    run: Callable[[Arrays], Arrays], manifest: Manifest, document: ModelDocument, samples: Samples
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Scores of the first sample rows, computed here and recorded."""
     rows = min(PROBE_ROWS, len(manifest.probe_scores), len(samples))
     if rows == 0:
         raise SelfCheckError(f"variant {manifest.name!r}: its manifest records no probe scores")
     try:
-        scores = runner.run(samples.rows(0, rows))[document.decision.output]
+        scores = run(samples.rows(0, rows))[document.decision.output]
     except Exception as error:
         raise SelfCheckError(
             f"variant {manifest.name!r} fails on the store's own samples: {error}"

@@ -11,7 +11,8 @@ import onnxruntime
 
 from compression.store import CorruptArtifactError
 from serve_app.errors import UnusableGpuError
-from serve_app.runners.base import Arrays
+from serve_app.runners.base import Arrays, Aside
+from serve_app.runners.onnx_aside import Worker
 from serve_app.runners.providers import (
     CUDA,
     GPU_LOCK,
@@ -68,6 +69,7 @@ class OnnxRunner:
         self.parallel = CUDA not in self._session.get_providers()
         self._takes = tuple(spec.name for spec in self._session.get_inputs())
         self._outputs = tuple(outputs)
+        self._threads = threads
         self._where = f"{describe_session(self._session)}, {threads} thread(s)"
 
     @property
@@ -88,6 +90,12 @@ class OnnxRunner:
             with GPU_LOCK:
                 values = self._session.run(self._outputs, feed)
         return dict(zip(self._outputs, values, strict=True))
+
+    def aside(self, artifact: bytes) -> Aside | None:
+        """See `Runner.aside`. On a GPU there is one stream of work, and calls take turns."""
+        if not self.parallel:
+            return None
+        return Worker(artifact, self._takes, self._outputs, self._threads)
 
     def warm_up(self, batch_of: Callable[[int], Arrays], rows: int) -> bool:
         """See `Runner.warm_up`. On a GPU it records batches."""

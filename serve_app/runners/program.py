@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from compression.store import CorruptArtifactError
 from compression.store.archive import check_program_archive, strip_sample_inputs
-from serve_app.runners.base import Arrays
+from serve_app.runners.base import Arrays, Aside
 
 
 def devices() -> list[str]:
@@ -75,6 +75,10 @@ class ProgramRunner:
             return {
                 name: value.cpu().numpy() for name, value in zip(self._outputs, values, strict=True)
             }
+
+    def aside(self, artifact: bytes) -> Aside | None:
+        """See `Runner.aside`."""
+        return None
 
     def warm_up(self, batch_of: Callable[[int], Arrays], rows: int) -> bool:
         """See `Runner.warm_up`."""

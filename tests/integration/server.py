@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -45,6 +45,17 @@ ELASTIC = {
     "upscale_delay_seconds": 0, "downscale_delay_seconds": 0,
 }  # fmt: skip
 """Without delays. Load is the mean of Ray Serve's last 30 s, which it hears of every 10 s."""
+
+_APART = {"placement": "deployment", "num_cpus": 0.1}
+VARIANTS: tuple[dict[str, Any], ...] = (
+    *({"name": name} for name in (CHAMPION, "close", "opposite", "poor", "fragile")),
+    {"name": "slow", "max_batch_rows": 1, "max_queued_rows": SLOW_QUEUE_ROWS},
+    {"name": "program", **_APART, "timeout_seconds": PROGRAM_TIMEOUT_SECONDS},
+    {"name": "heavy", **HEAVY_LIMITS},
+    {"name": "heavy-apart", **_APART, **HEAVY_LIMITS},
+    {"name": "elastic", **_APART, "autoscaling": ELASTIC},
+)
+"""All tiny, the slow one with hardly a queue."""
 
 INFER = f"/v2/models/{MODEL}/infer"
 ROUTING = f"/admin/v1/models/{MODEL}/routing"
@@ -192,9 +203,9 @@ def command_of(process: psutil.Process) -> list[str]:
     return found
 
 
-def config(store: str, **gateway: Any) -> dict[str, Any]:
-    """Two gateways, all tiny variants, the slow one with hardly a queue."""
-    variants = [{"name": name} for name in ("original", "close", "opposite", "poor", "fragile")]
+def config(store: str, names: Sequence[str] = (), **gateway: Any) -> dict[str, Any]:
+    """Two gateways and these variants, by default all."""
+    variants = [one for one in VARIANTS if not names or one["name"] in names]
     return {
         "applications": [
             {
@@ -214,29 +225,7 @@ def config(store: str, **gateway: Any) -> dict[str, Any]:
                         "max_rows": MAX_ROWS,
                         "body_timeout_seconds": BODY_TIMEOUT_SECONDS,
                     },
-                    "variants": [
-                        *variants,
-                        {"name": "slow", "max_batch_rows": 1, "max_queued_rows": SLOW_QUEUE_ROWS},
-                        {
-                            "name": "program",
-                            "placement": "deployment",
-                            "num_cpus": 0.1,
-                            "timeout_seconds": PROGRAM_TIMEOUT_SECONDS,
-                        },
-                        {"name": "heavy", **HEAVY_LIMITS},
-                        {
-                            "name": "heavy-apart",
-                            "placement": "deployment",
-                            "num_cpus": 0.1,
-                            **HEAVY_LIMITS,
-                        },
-                        {
-                            "name": "elastic",
-                            "placement": "deployment",
-                            "num_cpus": 0.1,
-                            "autoscaling": ELASTIC,
-                        },
-                    ],
+                    "variants": variants,
                 },
             }
         ]
@@ -254,10 +243,12 @@ def clean_environment() -> dict[str, str]:
 
 
 @contextmanager
-def running(folder: Path, store: str, **gateway: Any) -> Iterator[Server]:
+def running(
+    folder: Path, store: str, names: Sequence[str] = (), **gateway: Any
+) -> Iterator[Server]:
     """Start the application, and on the way out stop it and see that no process is left."""
     path, ready, log = folder / "serve.yaml", folder / "ready.json", folder / "up.log"
-    path.write_text(yaml.safe_dump(config(store, **gateway)))
+    path.write_text(yaml.safe_dump(config(store, names, **gateway)))
     state, port, grpc_port, data_port = folder / "state", free_port(), free_port(), free_port()
     command = launcher(
         "--config", str(path), "--port", str(port), "--grpc-port", str(grpc_port),

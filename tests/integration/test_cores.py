@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from tests.integration.server import GATEWAYS, running
-from tests.support.store import build_store, request_body
+from tests.support.store import CHAMPION, build_store, request_body
 
 CORES = sorted(os.sched_getaffinity(0))
 
@@ -26,8 +26,9 @@ def check_held(ids: Iterable[int], cores: list[int]) -> None:
 @pytest.mark.skipif(len(CORES) == 1, reason="one core cannot be divided")
 @pytest.mark.timeout(180)
 def test_gateways_have_a_core_and_the_rest_has_the_others(tmp_path: Path) -> None:
-    store = build_store(tmp_path / "store", torch_original=True)
-    with running(tmp_path, store, cores=[CORES[-1]]) as server:
+    store = build_store(tmp_path / "store")
+    names = (CHAMPION, "heavy", "heavy-apart")
+    with running(tmp_path, store, names, cores=[CORES[-1]]) as server:
         gateways = server.replicas("Gateway")
         assert len(gateways) == GATEWAYS
         for gateway in gateways:

@@ -5,7 +5,7 @@ import gc
 import shutil
 import threading
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from serve_app.gateway.lineup import Lineup
 from serve_app.gateway.served import Served
 from serve_app.metrics import GatewayMetrics
 from serve_app.runners import Arrays
+from serve_app.runners.base import Done, Outcome
+from serve_app.runners.onnx_aside import Worker
 from tests.serve_app.gateway.fakes import FakeBackend
 from tests.support.store import CHAMPION, MODEL, build_store, make_onnx, make_samples, publish
 
@@ -130,19 +132,26 @@ async def test_what_is_not_wanted_after_all_is_let_go(stock: Stock) -> None:
 
 
 class Held:
-    """Stands before a runner and lets its inference go on when it is told to."""
+    """Stands before what computes aside, and gives back what was computed when it is told to."""
 
     def __init__(self, backend: InlineBackend) -> None:
         self.started, self.go = threading.Event(), threading.Event()
         batcher = backend._batcher
-        run = batcher._run
+        self._aside, batcher._aside, batcher._direct_rows = batcher._aside, self, 0
 
-        def held(inputs: Mapping[str, Any]) -> Arrays:
+    def begin(self, inputs: Arrays, done: Done) -> None:
+        """See `Aside.begin`."""
+
+        def held(outcome: Outcome) -> None:
             self.started.set()
             self.go.wait(5)
-            return run(inputs)
+            done(outcome)
 
-        batcher._run, batcher._direct_rows = held, 0
+        self._aside.begin(inputs, held)
+
+    def close(self) -> None:
+        """See `Aside.close`."""
+        self._aside.close()
 
 
 async def test_a_removed_variant_answers_who_was_assigned_to_it_and_is_freed(
@@ -152,20 +161,23 @@ async def test_a_removed_variant_answers_who_was_assigned_to_it_and_is_freed(
     await lineup.begin(stock.catalogue(CHAMPION, "close"))
     backend = lineup.backends["close"]
     assert isinstance(backend, InlineBackend)
-    session = weakref.ref(backend._runner._session)  # type: ignore[attr-defined]
     held = Held(backend)
+    worker = held._aside
+    assert isinstance(worker, Worker)
+    sessions = [weakref.ref(backend._runner._session), weakref.ref(worker._session)]  # type: ignore[attr-defined]
     request = asyncio.create_task(backend.infer(ROW, 1))
     waiting = asyncio.create_task(backend.infer(ROW, 1))
-    del backend
+    del backend, worker
     await settled(held.started.is_set)
     await lineup.apply(stock.catalogue(CHAMPION, version=2))
     assert "close" not in lineup.backends
-    assert (session() is not None, stock.in_memory) == (True, 2)
+    assert all(session() is not None for session in sessions)
+    assert stock.in_memory == 2
     held.go.set()
     scores = [(await one).outputs["score"] for one in (request, waiting)]
     assert all(np.isfinite(score).all() for score in scores)
     del request, waiting, held
-    await settled(lambda: session() is None)
+    await settled(lambda: all(session() is None for session in sessions))
     assert stock.in_memory == 1
 
 
