@@ -117,11 +117,24 @@ def test_a_case_that_failed_says_why_in_its_target() -> None:
 
 
 def test_the_worst_overload_counts_and_one_without_recovery_is_a_miss() -> None:
-    judged = judge_all(Measured((), (), (_overload(0.95, 0.5), _overload(0.91, None)), ()))
-    assert _judged(judged, "goodput").value == 0.91
-    assert _judged(judged, "goodput").reached
-    assert not _judged(judged, "recovery").reached
-    assert "one of the runs" in _judged(judged, "recovery").note
+    runs = (_overload(0.95, 0.5), _overload(0.91, 2.5), _overload(0.91, 1.0))
+    recovery = _judged(judge_all(Measured((), (), runs, ())), "recovery")
+    assert (recovery.value, recovery.reached) == (2.5, False)
+    without = _judged(judge_all(Measured((), (), (*runs, _overload(0.95, None)), ())), "recovery")
+    assert (without.value, without.reached) == (None, False)
+    assert "one of the runs" in without.note
+
+
+@pytest.mark.parametrize(
+    ("shares", "middle", "reached"), [((0.8, 0.95, 0.91), 0.91, True), ((0.8, 0.95), 0.875, False)]
+)
+def test_the_median_goodput_counts_and_all_are_told(
+    shares: tuple[float, ...], middle: float, *, reached: bool
+) -> None:
+    runs = [_overload(share, 0.5) for share in shares]
+    goodput = _judged(judge_all(Measured((), (), runs, ())), "goodput")
+    assert goodput.value == pytest.approx(middle)
+    assert (goodput.reached, goodput.low, goodput.high) == (reached, min(shares), max(shares))
 
 
 def test_the_tail_is_that_of_our_own_runs() -> None:
@@ -154,7 +167,7 @@ def test_who_is_apart_from_the_load_is_judged_for_himself() -> None:
     }
     assert values == {
         (INLINE, "goodput to capacity"): (0.8, False),
-        (APART, "goodput to capacity"): (0.92, True),
+        (APART, "goodput to capacity"): (pytest.approx(0.935), True),
         (INLINE, "p99 to p50"): (pytest.approx(20.0), False),
         (APART, "p99 to p50"): (pytest.approx(8.0), True),
     }
