@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -9,6 +10,8 @@ from typing import Any
 
 from serve_app.runners.base import Arrays, Done, Outcome
 from serve_app.runners.providers import CPU, open_session
+
+_FAREWELL_SECONDS = 0.1
 
 
 class Worker:
@@ -29,48 +32,82 @@ class Worker:
         self, artifact: bytes, inputs: Sequence[str], outputs: Sequence[str], threads: int
     ) -> None:
         # Whoever calls counts as a thread of the pool: the worker is the first beside it.
-        self._session = open_session(artifact, (CPU,), threads + 1)
+        self._session: Any = open_session(artifact, (CPU,), threads + 1)
         self._inputs, self._outputs = tuple(inputs), list(outputs)
-        self._idle = threading.Condition()
-        self._under_way = 0
-        self._closed = False
-        self._free_since = 0.0
+        self._line = _Line()
 
     def begin(self, inputs: Arrays, done: Done) -> None:
         """See `Aside.begin`. Batches are computed one after the other, in their order."""
-        if self._closed:
+        if self._session is None:
             raise RuntimeError("closed")
         # They have to stay as long as the worker reads them.
         feed = {name: inputs[name] for name in self._inputs}
-        begun = time.perf_counter()
+        # Not this object: the worker must not be who gives it up.
+        line, outputs, begun = self._line, self._outputs, time.perf_counter()
 
         def computed(values: Sequence[Any], _: object, message: str) -> None:
             ended = time.perf_counter()
-            started = max(begun, self._free_since)
-            self._free_since = ended
-            outputs, error = None, None
-            if message:
-                error = RuntimeError(message)
-            else:
-                outputs = dict(zip(self._outputs, values, strict=True))
+            started = max(begun, line.free_since)
+            line.free_since = ended
             feed.clear()
+            named = None if message else dict(zip(outputs, values, strict=True))
+            error = RuntimeError(message) if message else None
             try:
-                done(Outcome(outputs, error, started, ended - started))
+                done(Outcome(named, error, started, ended - started))
             finally:
-                with self._idle:
-                    self._under_way -= 1
-                    self._idle.notify_all()
+                line.left()
 
-        with self._idle:
-            self._under_way += 1
-        self._session.run_async(self._outputs, feed, computed, None)
+        line.joined()
+        try:
+            self._session.run_async(outputs, feed, computed, None)
+        except BaseException:
+            line.left()
+            raise
 
     def close(self) -> None:
-        """See `Aside.close`. Waits for what is being computed, a few milliseconds.
+        """See `Aside.close`. What is under way is computed and given back."""
+        session, self._session = self._session, None
+        # While the interpreter ends no thread begins any more, and none comes back.
+        if session is not None and not sys.is_finalizing():
+            threading.Thread(target=_give_up, args=(session, self._line), daemon=True).start()
 
-        Whoever gives a session up waits, with Python's lock, for its threads; and they wait for the
-        lock as long as they have a batch to give back.
-        """
-        self._closed = True
-        with self._idle:
-            self._idle.wait_for(lambda: not self._under_way)
+    def __del__(self) -> None:
+        if hasattr(self, "_line"):  # the session was opened
+            self.close()
+
+
+class _Line:
+    """Batches that were begun and not given back yet."""
+
+    def __init__(self) -> None:
+        self.free_since = 0.0
+        """When the last one was done."""
+        self._changed = threading.Condition()
+        self._under_way = 0
+
+    def joined(self) -> None:
+        """One more."""
+        with self._changed:
+            self._under_way += 1
+
+    def left(self) -> None:
+        """One less."""
+        with self._changed:
+            self._under_way -= 1
+            self._changed.notify_all()
+
+    def wait_until_empty(self) -> None:
+        """Wait for the last one to leave."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._under_way)
+
+
+def _give_up(session: Any, line: _Line) -> None:
+    """Free a session when its thread has nothing to do with Python any more.
+
+    Whoever frees it waits, with Python's lock, for the thread; and that waits for the lock as long
+    as it has a batch to give back, or comes from there.
+    """
+    line.wait_until_empty()
+    time.sleep(_FAREWELL_SECONDS)
+    del session

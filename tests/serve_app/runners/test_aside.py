@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -69,46 +73,84 @@ def test_nothing_is_begun_once_it_is_closed(aside: Aside) -> None:
         aside.begin(ROWS, lambda _: pytest.fail("it was computed"))
 
 
-@pytest.fixture
-def worker() -> Worker:
+def make_worker() -> Worker:
     return Worker(make_onnx(), list(ROWS), ["score"], 1)
 
 
-def test_a_worker_s_batches_take_turns_and_none_counts_its_time_in_the_line(
-    worker: Worker,
-) -> None:
-    outcomes = gathered(worker, 4, lambda: time.sleep(0.02))
+def test_a_worker_s_batches_take_turns_and_none_counts_its_time_in_the_line() -> None:
+    outcomes = gathered(make_worker(), 4, lambda: time.sleep(0.02))
     assert [len((one.outputs or {})["score"]) for one in outcomes] == [1, 2, 3, 4]
     ends = [one.started + one.seconds for one in outcomes]
     assert [one.started for one in outcomes[1:]] == pytest.approx(ends[:-1], abs=1e-9)
 
 
-def test_closing_a_worker_waits_for_what_it_computes(worker: Worker) -> None:
-    given, gate = list[Outcome](), threading.Event()
+def wait_until_freed(reference: weakref.ref[Any]) -> None:
+    deadline = time.monotonic() + 5
+    while reference() is not None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("closes", [True, False])
+def test_a_worker_that_is_given_up_gives_back_what_it_computes_and_is_freed(
+    *, closes: bool
+) -> None:
+    worker = make_worker()
+    session = weakref.ref(worker._session)
+    outcomes, gate, over = list[Outcome](), threading.Event(), threading.Event()
 
     def done(outcome: Outcome) -> None:
         gate.wait(5)
-        given.append(outcome)
+        outcomes.append(outcome)
+        over.set()
 
     worker.begin(ROWS, done)
-    closing = threading.Thread(target=worker.close)
-    closing.start()
-    closing.join(0.1)
-    assert closing.is_alive()
+    if closes:
+        worker.close()
+    del worker
+    time.sleep(0.05)
+    assert session() is not None
     gate.set()
-    closing.join(5)
-    assert not closing.is_alive()
-    assert len(given) == 1
+    assert over.wait(5)
+    assert len((outcomes[0].outputs or {})["score"]) == 8
+    wait_until_freed(session)
+
+
+def test_what_cannot_be_begun_is_not_waited_for() -> None:
+    worker = make_worker()
+    session = weakref.ref(worker._session)
+    with pytest.raises(KeyError):
+        worker.begin({}, lambda _: pytest.fail("it was computed"))
+    wrong: dict[str, Any] = dict.fromkeys(ROWS, "no array")
+    with pytest.raises(RuntimeError, match="Input must be"):
+        worker.begin(wrong, lambda _: pytest.fail("it was computed"))
+    worker.close()
+    wait_until_freed(session)
+
+
+def test_a_process_that_ends_with_a_worker_ends() -> None:
+    """Python frees what modules hold when no thread can begin any more."""
+    program = (
+        "from tests.serve_app.runners.test_aside import ROWS, make_worker, wait_for\n"
+        "worker = make_worker()\n"
+        "print(len(wait_for(worker, ROWS)['score']))\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True,
+        cwd=Path(__file__).parents[3],
+    )  # fmt: skip
+    assert (ended.stdout, ended.stderr) == ("8\n", "")
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_who_is_told_and_fails_does_not_stop_a_worker(worker: Worker) -> None:
+def test_who_is_told_and_fails_does_not_stop_a_worker() -> None:
+    worker = make_worker()
+
     def broken(outcome: Outcome) -> None:
         raise ValueError("nobody listens")
 
     worker.begin(ROWS, broken)
     assert len(wait_for(worker, ROWS)["score"]) == 8
-    worker.close()
 
 
 def test_what_is_computed_here_is_timed() -> None:
