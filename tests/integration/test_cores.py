@@ -26,7 +26,7 @@ def check_held(ids: Iterable[int], cores: list[int]) -> None:
 @pytest.mark.skipif(len(CORES) == 1, reason="one core cannot be divided")
 @pytest.mark.timeout(180)
 def test_gateways_have_a_core_and_the_rest_has_the_others(tmp_path: Path) -> None:
-    store = build_store(tmp_path / "store")
+    store = build_store(tmp_path / "store", torch_original=True)
     names = (CHAMPION, "heavy", "heavy-apart")
     with running(tmp_path, store, names, cores=[CORES[-1]]) as server:
         gateways = server.replicas("Gateway")
