@@ -37,7 +37,8 @@ class Worker:
         self._line = _Line()
 
     def begin(self, inputs: Arrays, done: Done) -> None:
-        """See `Aside.begin`. Batches are computed one after the other, in their order."""
+        """See `Aside.begin`. With one thread batches are computed one after the other, in their
+        order; with more two may be computed at once, and how long the second took is a guess."""
         if self._session is None:
             raise RuntimeError("closed")
         # They have to stay as long as the worker reads them.

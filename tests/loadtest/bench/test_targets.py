@@ -137,14 +137,15 @@ def test_the_median_goodput_counts_and_all_are_told(
     assert (goodput.reached, goodput.low, goodput.high) == (reached, min(shares), max(shares))
 
 
+def _half_rate(name: str, p99_seconds: float) -> HalfRate:
+    return HalfRate(
+        name=name, round=0, rate_per_second=10.0, p50_seconds=0.001, p99_seconds=p99_seconds,
+        failed_share=0.0, faults=(),
+    )  # fmt: skip
+
+
 def test_the_tail_is_that_of_our_own_runs() -> None:
-    runs = [
-        HalfRate(
-            name=name, round=0, rate_per_second=10.0, p50_seconds=0.001, p99_seconds=p99,
-            failed_share=0.0, faults=(),
-        )
-        for name, p99 in ((INLINE, 0.005), (BARE_ASGI, 0.1))
-    ]  # fmt: skip
+    runs = [_half_rate(INLINE, 0.005), _half_rate(BARE_ASGI, 0.1)]
     tail = _judged(judge_all(Measured((), runs, (), ())), "p99 to p50")
     assert tail.reached
     assert tail.value == pytest.approx(5.0)
@@ -152,13 +153,7 @@ def test_the_tail_is_that_of_our_own_runs() -> None:
 
 def test_who_is_apart_from_the_load_is_judged_for_himself() -> None:
     overloads = (_overload(0.8, 0.5), _overload(0.95, 0.5, APART), _overload(0.92, 0.5, APART))
-    runs = [
-        HalfRate(
-            name=name, round=0, rate_per_second=10.0, p50_seconds=0.001, p99_seconds=p99,
-            failed_share=0.0, faults=(),
-        )
-        for name, p99 in ((INLINE, 0.02), (APART, 0.008))
-    ]  # fmt: skip
+    runs = [_half_rate(INLINE, 0.02), _half_rate(APART, 0.008)]
     judged = judge_all(Measured((), runs, overloads, ()))
     values = {
         (one.name.split(",")[0].split(" ")[0], one.figure): (one.value, one.reached)
