@@ -17,7 +17,10 @@ from loadtest.connection import Target
 from loadtest.documents import Document
 
 Role = Literal["replica", "proxy", "other", "client"]
-_FLAG_PREFIXES = ("RAY_SERVE_", "RAY_worker_niceness", "RAY_OVERRIDE_RESOURCES")
+_FLAG_PREFIXES = (
+    "RAY_SERVE_", "RAY_worker_niceness", "RAY_OVERRIDE_RESOURCES", "RAY_metrics_report_interval_ms",
+    "REPORTER_UPDATE_INTERVAL_MS",
+)  # fmt: skip
 SERVING: tuple[Role, ...] = ("replica", "proxy")
 
 

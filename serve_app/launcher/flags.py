@@ -24,6 +24,12 @@ FLAGS: Mapping[str, str] = {
     "RAY_SERVE_HAPROXY_RETRIES": "1",
     # A gRPC message of 2 GB would be read before the gateway could refuse it.
     "RAY_SERVE_GRPC_MAX_MESSAGE_SIZE": str(64 << 20),
+    # Ray's housekeeping comes in bursts of 5 to 60 ms, which requests of the same cores wait behind:
+    # the controller looks at its deployments ten times a second by default, each process hands in
+    # its metrics every 10 s, and what the machine's processes use is counted every 5 s.
+    "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.5",
+    "RAY_metrics_report_interval_ms": "60000",
+    "REPORTER_UPDATE_INTERVAL_MS": "60000",
     "RAY_USAGE_STATS_ENABLED": "0",
     # Leaves CUDA_VISIBLE_DEVICES of replicas without a GPU empty, as we rely on, and says so once.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",

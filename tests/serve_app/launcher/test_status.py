@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import io
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 
+import pytest
 from rich.console import Console
 
 from serve_app.launcher.ports import free_port
@@ -54,8 +56,8 @@ class Scripted(Gateways):
         self._statuses = list(statuses)
         self._requests = 0
 
-    def status(self, replicas: object) -> Status:
-        return self._statuses.pop(0)
+    def status(self, replicas: Mapping[str, Mapping[str, int]]) -> Status:
+        return replace(self._statuses.pop(0), replicas=replicas)
 
     def traffic(self) -> Traffic:
         self._requests += 60
@@ -71,3 +73,37 @@ def test_the_stream_says_each_change_once_and_ends() -> None:
     )  # fmt: skip
     said = [line.split("  ", 1)[1] for line in output.getvalue().splitlines()]
     assert said == ["NOT READY: the champion does not answer", "ready"]
+
+
+def replicas_asked(*statuses: Status, found: list[dict[str, dict[str, int]]]) -> list[str]:
+    """What is said of them by a stream that finds `found` when it asks for the replicas."""
+    output, looks = io.StringIO(), len(statuses) - 1
+
+    def stopped(_: float) -> bool:
+        nonlocal looks
+        looks -= 1
+        return looks < 0
+
+    stream(Console(file=output), Scripted(*statuses), lambda: found.pop(0), stopped)
+    return [line.split("  ", 1)[1] for line in output.getvalue().splitlines()]
+
+
+def test_replicas_that_all_run_are_not_asked_for_at_each_look() -> None:
+    assert replicas_asked(FINE, FINE, FINE, found=[{"Gateway": {"RUNNING": 1}}]) == []
+
+
+def test_replicas_are_asked_for_when_something_else_changed_and_until_they_run_again() -> None:
+    up, starting = {"Gateway": {"RUNNING": 1}}, {"Gateway": {"STARTING": 1}}
+    found = [up, starting, up]
+    said = replicas_asked(FINE, replace(FINE, ready=False), FINE, FINE, found=found)
+    assert said == [
+        "NOT READY: the champion does not answer", "Gateway: 1 starting", "ready",
+        "Gateway: 1 running",
+    ]  # fmt: skip
+    assert not found
+
+
+def test_replicas_are_asked_for_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serve_app.launcher.status.REPLICAS_SECONDS", 0.0)
+    found = [{"Gateway": {"RUNNING": 2}}, {"Gateway": {"RUNNING": 1}}]
+    assert replicas_asked(FINE, FINE, found=found) == ["Gateway: 1 running"]
