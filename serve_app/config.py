@@ -74,7 +74,7 @@ class VariantConfig(_Config):
     small ones. By default as many as requests may wait and be computed; if it is less, a gateway
     lets `max_queued_rows` more calls wait."""
     max_batch_rows: PositiveInt | None = None
-    """By default 64, or as many as take a millisecond, at most 1,024: see `sizes.py`."""
+    """By default 64, or as many as take about a millisecond, at most 1,024: see `sizes.py`."""
     max_queued_rows: PositiveInt | None = None
     """Rows that may wait for the inference that is running; beyond it callers get 429. By default
     256, or as many as take a quarter of `timeout_seconds`, at most 4,096. Of a `deployment` so many

@@ -24,8 +24,8 @@ FLAGS: Mapping[str, str] = {
     "RAY_SERVE_HAPROXY_RETRIES": "1",
     # A gRPC message of 2 GB would be read before the gateway could refuse it.
     "RAY_SERVE_GRPC_MAX_MESSAGE_SIZE": str(64 << 20),
-    # Ray's housekeeping comes in bursts of 5 to 60 ms, which requests of the same cores wait behind:
-    # the controller looks at its deployments ten times a second by default, each process hands in
+    # Housekeeping of 5 to 60 ms in one piece, which requests of the same cores wait behind: by
+    # default the controller looks at its deployments ten times a second, each process hands in
     # its metrics every 10 s, and what the machine's processes use is counted every 5 s.
     "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.5",
     "RAY_metrics_report_interval_ms": "60000",

@@ -46,7 +46,7 @@ def test_each_costly_flag_is_missed(name: str, value: str | None, cost: str) -> 
 
 
 def test_the_shipped_config_names_every_flag_as_the_launcher_sets_it() -> None:
-    line = re.compile(r'^# +export (RAY_\w+)="?([^"#\n]*?)"? *(?:#.*)?$', re.MULTILINE)
+    line = re.compile(r'^# +export (\w+)="?([^"#\n]*?)"? *(?:#.*)?$', re.MULTILINE)
     exports = dict(line.findall(SHIPPED.read_text()))
     assert FLAGS.items() <= exports.items()
 
