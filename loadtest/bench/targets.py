@@ -143,7 +143,9 @@ def judge(
 
 
 def _tail(name: str, runs: Sequence[HalfRate]) -> Judged:
-    ratio = paired_ratio([run.p99_seconds for run in runs], [run.p50_seconds for run in runs])
+    """Each run by itself, then their median: every run has a rate of its own, and the p99 of one
+    belongs to no other's p50."""
+    ratio = paired_ratio([_p99_to_p50(run) for run in runs], [1.0] * len(runs))
     faults = sorted({fault for run in runs for fault in run.faults})
     return judge(
         f"{name} at half its highest rate",
@@ -156,6 +158,12 @@ def _tail(name: str, runs: Sequence[HalfRate]) -> Judged:
         high=ratio.high if ratio else None,
         note="; ".join(faults) or ("" if runs else "not measured"),
     )
+
+
+def _p99_to_p50(run: HalfRate) -> float | None:
+    if run.p99_seconds is None or not run.p50_seconds:
+        return None
+    return run.p99_seconds / run.p50_seconds
 
 
 def _overload(name: str, runs: Sequence[Overload]) -> Iterator[Judged]:
