@@ -137,9 +137,9 @@ def test_the_median_goodput_counts_and_all_are_told(
     assert (goodput.reached, goodput.low, goodput.high) == (reached, min(shares), max(shares))
 
 
-def _half_rate(name: str, p99_seconds: float) -> HalfRate:
+def _half_rate(name: str, p99_seconds: float, p50_seconds: float = 0.001) -> HalfRate:
     return HalfRate(
-        name=name, round=0, rate_per_second=10.0, p50_seconds=0.001, p99_seconds=p99_seconds,
+        name=name, round=0, rate_per_second=10.0, p50_seconds=p50_seconds, p99_seconds=p99_seconds,
         failed_share=0.0, faults=(),
     )  # fmt: skip
 
@@ -149,6 +149,14 @@ def test_the_tail_is_that_of_our_own_runs() -> None:
     tail = _judged(judge_all(Measured((), runs, (), ())), "p99 to p50")
     assert tail.reached
     assert tail.value == pytest.approx(5.0)
+
+
+def test_each_tail_is_held_against_the_median_of_the_same_run() -> None:
+    runs = [
+        _half_rate(INLINE, p99, p50) for p50, p99 in ((1e-3, 9e-3), (2e-3, 10e-3), (4e-3, 30e-3))
+    ]
+    tail = _judged(judge_all(Measured((), runs, (), ())), "p99 to p50")
+    assert tail.value == pytest.approx(7.5)  # of 9, 5 and 7.5; of the medians it were 5
 
 
 def test_who_is_apart_from_the_load_is_judged_for_himself() -> None:
