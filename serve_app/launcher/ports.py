@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import socket
 from pathlib import Path
 
@@ -10,6 +12,11 @@ from serve_app.errors import ConfigError, PortTakenError
 
 _LISTEN = "0A"
 _LAST = 65535
+_FIRST_FREE = 20_000
+"""Ray's workers have those below, from 10,002 on."""
+_HANDED_OUT = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_USUALLY_HANDED_OUT = 32_768
+_TRIES = 100
 _RAY = "ray::"
 """How the names of Ray's workers begin: gateways, and the one that starts HAProxy."""
 
@@ -36,10 +43,31 @@ def check_port(port: int, option: str = "--port") -> None:
 
 
 def free_port() -> int:
-    """A port nobody listens on now."""
+    """A port nobody listens on now, and that nobody is given who asks the system for any.
+
+    Ray's processes ask for dozens while they start: of those that the system hands out, one was
+    taken before HAProxy came to it, in one of some fifty starts.
+    """
+    choices = range(_FIRST_FREE, _first_handed_out())
+    for port in random.SystemRandom().sample(choices, min(_TRIES, len(choices))):
+        with contextlib.suppress(OSError):
+            return _bound(port)
+    return _bound(0)
+
+
+def _bound(port: int) -> int:
+    """The port, or any for 0, if it can be listened on. Raises OSError."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.bind(("0.0.0.0", 0))
+        probe.bind(("0.0.0.0", port))
         return int(probe.getsockname()[1])
+
+
+def _first_handed_out() -> int:
+    """The lowest port that the system gives to whoever asks for any."""
+    try:
+        return int(_HANDED_OUT.read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return _USUALLY_HANDED_OUT
 
 
 def holders(port: int) -> list[tuple[int, str]]:

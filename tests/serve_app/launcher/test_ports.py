@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,29 @@ from serve_app.launcher.ports import check_port, free_port, holders
 
 
 def test_a_free_port_passes() -> None:
+    check_port(free_port())
+
+
+def test_a_free_port_is_none_that_the_system_hands_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is would be taken by whoever starts at the same time."""
+    settings = tmp_path / "range"
+    settings.write_text("20003\t60999\n")
+    monkeypatch.setattr("serve_app.launcher.ports._HANDED_OUT", settings)
+    ports = {free_port() for _ in range(50)}
+    assert len(ports) > 1
+    assert ports <= {20_000, 20_001, 20_002}
+
+
+@pytest.mark.parametrize("given", ["1024\t60999\n", "nonsense", None])
+def test_there_is_a_free_port_whatever_the_system_hands_out(
+    given: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = tmp_path / "range"
+    if given is not None:
+        settings.write_text(given)
+    monkeypatch.setattr("serve_app.launcher.ports._HANDED_OUT", settings)
     check_port(free_port())
 
 
