@@ -165,6 +165,7 @@ class Connection(asyncio.Protocol):
         body: bytes = message.get("body", b"") if scope["method"] != "HEAD" else b""
         self._transport.write(head + body)
         self._answering = self._task = None
+        self._headers = ()
         house.ended()
         if not keep:
             self._leave()

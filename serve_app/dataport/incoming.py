@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 import httptools
@@ -19,6 +19,11 @@ from serve_app.errors import (
 )
 
 _ASGI = {"version": "3.0", "spec_version": "2.3"}
+
+_NOTHING: list[Any] = []
+"""Of a parser between two requests, and never added to. What belonged to the last one goes with it,
+while it is still in the processor's caches: with thousands of connections it would have left them
+by the time the next one comes."""
 
 _PIECES = 1000
 """A body in more pieces is put together as it comes: each takes up some dozens of bytes more."""
@@ -55,8 +60,8 @@ class Incoming:
         """Whether a head that ends in these bytes can be too long."""
         self._size = self._unused_bytes = 0
         self._url = b""
-        self._headers: list[Header] = []
-        self._chunks: list[bytes] = []
+        self._headers: list[Header] = _NOTHING
+        self._chunks: list[bytes] = _NOTHING
         self._parser = httptools.HttpRequestParser(self)
 
     def feed(self, data: bytes) -> None:
@@ -104,8 +109,10 @@ class Incoming:
                     "method: expected one that a server answers, given CONNECT: this is no proxy"
                 )
                 return
+            path, query = scope["raw_path"], scope["query_string"]
+            target = b"%s?%s" % (path, query) if query else path
             lines = [b"%s %s HTTP/%s" % (
-                scope["method"].encode(), self._url, scope["http_version"].encode()
+                scope["method"].encode(), target, scope["http_version"].encode()
             )]  # fmt: skip
             lines += (b"%s: %s" % pair for pair in scope["headers"] if pair[0] != b"upgrade")
             self._last = False
@@ -211,7 +218,8 @@ class Incoming:
         }
         self._last = not keep
         body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        self._chunks = []
+        self._headers = self._chunks = _NOTHING
+        self._url = b""
         self.requests.append(Request(scope, body, keep))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from functools import partial
 
 from serve_app.asgi import Handler, Header, Receive, Scope, Send
@@ -39,8 +40,10 @@ class InferDoor:
             routes[f"{base}/versions/{name}/infer"] = {"POST": partial(self._infer, name)}
         return routes
 
-    async def _infer(self, pin: str | None, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._inference.answer(_InferExchange(self, pin, scope, receive, send))
+    def _infer(
+        self, pin: str | None, scope: Scope, receive: Receive, send: Send
+    ) -> Awaitable[None]:
+        return self._inference.answer(_InferExchange(self, pin, scope, receive, send))
 
 
 class _InferExchange(HttpExchange, Exchange[_Encoded]):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import Any
 
+import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from serve_app.backends.base import Backend
 from serve_app.batching import Computed
@@ -22,8 +25,7 @@ from serve_app.routing.assignment import Assigned, Assignment
 from serve_app.terms import ANYBODY, Terms
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True, gc=False):
     """Outputs, who made them and why; `failed` names the variant that should have."""
 
     computed: Computed
@@ -98,24 +100,34 @@ class Predictor:
             VariantFailedError, BackendUnavailableError: the champion failed (too).
         """
         variant, why = assigned
-        try:
-            computed, threshold = await self._ask(variant, decoded, terms)
-            return Answer(computed, variant, why, threshold)
-        except (VariantFailedError, BackendUnavailableError) as error:
-            self._metrics.variant[variant].fallbacks[error.reason].inc()
-            if variant == self.champion:
-                raise
-        computed, threshold = await self._ask(self.champion, decoded, terms)
-        return Answer(computed, self.champion, "fallback", threshold, variant)
+        failed = None
+        while True:
+            try:
+                backend = self._backend(variant)
+                # Of the publication that computes: another may be served once it has.
+                threshold = self._thresholds[variant]
+                computed = await backend.infer(decoded.inputs, decoded.rows, terms)
+                if not _finite(computed.outputs[self._score_output]):
+                    raise NotFiniteError(f"variant {variant!r} answered a score that is not finite")
+                return Answer(computed, variant, why, threshold, failed)
+            except (VariantFailedError, BackendUnavailableError) as error:
+                if failed is not None:
+                    raise
+                self._metrics.variant[variant].fallbacks[error.reason].inc()
+                if variant == self.champion:
+                    raise
+                failed, variant, why = variant, self.champion, "fallback"
 
-    async def _ask(self, variant: str, decoded: Decoded, terms: Terms) -> tuple[Computed, float]:
+    def _backend(self, variant: str) -> Backend:
         backend = self.backends.get(variant)
         if backend is None:
             # The table is of before the variant was removed: the controller's next one is not.
             raise BackendUnavailableError(f"variant {variant!r} is not served any more: try again")
-        # Of the publication that computes: another may be served once it has.
-        threshold = self._thresholds[variant]
-        computed = await backend.infer(decoded.inputs, decoded.rows, terms)
-        if not np.isfinite(computed.outputs[self._score_output]).all():
-            raise NotFiniteError(f"variant {variant!r} answered a score that is not finite")
-        return computed, threshold
+        return backend
+
+
+def _finite(scores: npt.NDArray[Any]) -> bool:
+    """Whether all are. Of the only one it is asked without numpy: 0.1 µs instead of 1.3."""
+    if scores.size == 1:
+        return math.isfinite(scores.item())
+    return bool(np.isfinite(scores).all())

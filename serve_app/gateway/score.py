@@ -49,8 +49,8 @@ class ScoreDoor:
         """Handlers by path and method."""
         return {self._path: {"POST": self._score}}
 
-    async def _score(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._inference.answer(_ScoreExchange(self, scope, receive, send))
+    def _score(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        return self._inference.answer(_ScoreExchange(self, scope, receive, send))
 
 
 class _ScoreExchange(HttpExchange, Exchange[bytes]):

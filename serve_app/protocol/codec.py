@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -28,8 +27,7 @@ from serve_app.runners import Arrays
 from serve_app.terms import check_timeout_parameter
 
 
-@dataclass(frozen=True, slots=True)
-class Decoded:
+class Decoded(msgspec.Struct, frozen=True, gc=False):
     """A request that can be computed. `outputs` are the names asked for, in their order; those
     in `binary` are to be answered in bytes."""
 
