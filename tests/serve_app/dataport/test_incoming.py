@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import time
 import tracemalloc
 from typing import Any
@@ -180,7 +181,8 @@ UPGRADE = b"Connection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAEAAEAAAA\r\
 UPGRADES = {
     "none": (b"GET /a HTTP/1.1\r\n" + UPGRADE + b"\r\n", b""),
     "length": (
-        b"POST /a HTTP/1.1\r\n" + UPGRADE + b"content-length: 23\r\n\r\nGET /smuggled HTTP/1.1\r",
+        b"POST /a?b=%20c HTTP/1.1\r\n" + UPGRADE
+        + b"content-length: 23\r\n\r\nGET /smuggled HTTP/1.1\r",
         b"GET /smuggled HTTP/1.1\r",
     ),
     "chunked": (
@@ -204,6 +206,19 @@ def test_an_upgrade_is_declined_and_its_body_is_a_body(body: str, size: int) -> 
     names = [name for name, _ in requests[1].scope["headers"]]
     assert names[:2] == [b"connection", b"http2-settings"]
     assert b"upgrade" not in names
+    query = b"b=%20c" if body == "length" else b""
+    assert {request.scope["query_string"] for request in requests[1:4]} == {query}
+
+
+def test_between_requests_a_parser_keeps_nothing_of_them() -> None:
+    made = incoming()
+    made.feed(b"POST /a HTTP/1.1\r\nhost: here\r\ncontent-length: 4\r\n\r\nbody")
+    scope, body, _ = made.requests.popleft()
+    held = [scope["headers"], *scope["headers"], body]
+    assert not [what for what in held if made in gc.get_referrers(what)]
+    made.feed(b"GET /b HTTP/1.1\r\n\r\n")
+    assert scope["headers"][0] == (b"host", b"here")
+    assert made.requests[0].scope["headers"] == []
 
 
 def test_an_upgrade_may_be_the_last_request() -> None:

@@ -116,6 +116,21 @@ async def test_requests_wait_for_their_turn_in_the_order_they_came() -> None:
         assert application.most_waiting == 2
 
 
+async def test_who_was_just_answered_does_not_overtake_those_who_wait() -> None:
+    application = Application()
+    async with opened(application, limits(max_in_flight=1)) as port:
+        busy, waiting = await port.client(), await port.client()
+        busy.send(post("/wait?1", b"") + post("/wait?3", b""))
+        await eventually(lambda: application.waiting == 1)
+        waiting.send(post("/wait?2", b""))
+        await asyncio.sleep(0.05)
+        application.gate.set()
+        assert (await waiting.answer()).status == 200
+        assert [(await busy.answer()).status for _ in range(2)] == [200, 200]
+        assert application.asked == ["/wait?1", "/wait?2", "/wait?3"]
+        assert application.most_waiting == 1
+
+
 async def test_health_is_answered_however_many_wait() -> None:
     application = Application()
     async with opened(application, limits(max_in_flight=1)) as port:
