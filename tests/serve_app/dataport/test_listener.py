@@ -9,6 +9,7 @@ import socket
 
 import pytest
 
+from serve_app.asgi import Receive, Scope, Send
 from serve_app.dataport.connection import Connection
 from serve_app.dataport.listener import DataPort
 from serve_app.errors import PortTakenError
@@ -129,6 +130,34 @@ async def test_who_was_just_answered_does_not_overtake_those_who_wait() -> None:
         assert [(await busy.answer()).status for _ in range(2)] == [200, 200]
         assert application.asked == ["/wait?1", "/wait?2", "/wait?3"]
         assert application.most_waiting == 1
+
+
+async def test_many_who_wait_begin_a_few_at_a_time_and_all_there_is_room_for() -> None:
+    application = Application()
+    turns = [0]
+
+    async def counted(scope: Scope, receive: Receive, send: Send) -> None:
+        if turns[-1] == 0:
+            asyncio.get_running_loop().call_soon(turns.append, 0)
+        turns[-1] += 1
+        await application(scope, receive, send)
+
+    async with opened(counted, limits(max_in_flight=150)) as port:
+        clients = [await port.client() for _ in range(300)]
+        for client in clients:
+            client.send(post("/wait", b""))
+        await eventually(lambda: application.waiting == 150)
+        begun = len(turns)
+        turns.append(0)
+        # Those in hand are answered at once, those after them are not.
+        application.gate.set()
+        application.gate.clear()
+        await eventually(lambda: len(application.asked) == 300)
+        assert application.most_waiting == 150
+        assert max(turns[begun:]) == 64
+        application.gate.set()
+        for client in clients:
+            assert (await client.answer()).status == 200
 
 
 async def test_health_is_answered_however_many_wait() -> None:
