@@ -39,8 +39,9 @@ class Status:
 
     @property
     def settled(self) -> bool:
-        """Whether every replica runs that was told of."""
-        return all(set(states) == {_RUNNING} for states in self.replicas.values())
+        """Whether there are replicas, and all of them run."""
+        by_deployment = self.replicas.values()
+        return bool(by_deployment) and all(set(states) == {_RUNNING} for states in by_deployment)
 
     def lines(self, before: Status | None) -> list[str]:
         """What is new in it since `before`."""
@@ -48,7 +49,8 @@ class Status:
         if before is None or before.ready != self.ready:
             said.append("ready" if self.ready else "NOT READY: the champion does not answer")
         if before is None or before.replicas != self.replicas:
-            said.append("; ".join(_replicas(*item) for item in sorted(self.replicas.items())))
+            counted = "; ".join(_replicas(*item) for item in sorted(self.replicas.items()))
+            said.append(counted or "Ray Serve tells of no deployment")
         if self.variants and (before is None or before.variants != self.variants):
             said.append(f"serves {', '.join(self.variants)}")
         if self.table and (before is None or before.table != self.table):

@@ -103,6 +103,16 @@ def test_replicas_are_asked_for_when_something_else_changed_and_until_they_run_a
     assert not found
 
 
+def test_replicas_are_asked_for_until_there_are_some() -> None:
+    up = {"Gateway": {"RUNNING": 1}}
+    found: list[dict[str, dict[str, int]]] = [up, {}, up]
+    said = replicas_asked(FINE, replace(FINE, ready=False), replace(FINE, ready=False), found=found)
+    assert said == [
+        "NOT READY: the champion does not answer", "Ray Serve tells of no deployment",
+        "Gateway: 1 running",
+    ]  # fmt: skip
+
+
 def test_replicas_are_asked_for_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("serve_app.launcher.status.REPLICAS_SECONDS", 0.0)
     found = [{"Gateway": {"RUNNING": 2}}, {"Gateway": {"RUNNING": 1}}]
