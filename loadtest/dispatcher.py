@@ -130,7 +130,6 @@ class Dispatcher:
         a tenth of the request. Who finds a free connection, or an answer, is late by this at most.
         """
         time.sleep(_LOOK_AWAY_SECONDS)
-        # `gevent.sleep(0)` would mostly come back before anything is read.
         timer.wait_until(time.monotonic())
 
     def _hand_over(self, intended: float, request: bytes) -> None:

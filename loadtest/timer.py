@@ -21,13 +21,16 @@ from gevent.hub import Waiter
 _CLOCK_MONOTONIC = 1
 _ABSOLUTE = 1
 _NONBLOCK = 0o4000
+_LEAST_SECONDS = 1e-6
 _SLACK_OPTION = 29  # PR_SET_TIMERSLACK
 
 
 class Timer(Protocol):
     """Sleeps until a moment of `time.monotonic`."""
 
-    def wait_until(self, moment_seconds: float) -> None: ...
+    def wait_until(self, moment_seconds: float) -> None:
+        """Wait, and let the loop go round to read, even if the moment has passed."""
+        ...
 
     def close(self) -> None: ...
 
@@ -36,7 +39,8 @@ class SleepTimer:
     """gevent.sleep: right to about a millisecond, works everywhere."""
 
     def wait_until(self, moment_seconds: float) -> None:
-        gevent.sleep(max(0.0, moment_seconds - time.monotonic()))
+        # To sleep for 0 s mostly comes back before anything is read.
+        gevent.sleep(max(_LEAST_SECONDS, moment_seconds - time.monotonic()))
 
     def close(self) -> None:
         """Nothing is held."""

@@ -181,22 +181,21 @@ class DataPort:
         """
         self._refilling = False
         self._begin(_BEGUN_AT_ONCE)
-        if self._waiting and self._in_flight < self.limits.max_in_flight and self._growing is None:
-            self._growing = self._loop.call_later(_GROWTH_SECONDS, self._grow)
 
     def _grow(self) -> None:
         """And where nothing comes of that, as with a slow model, more and more."""
         self._growing = None
         self._begin(_GROWTH)
-        if self._waiting and self._in_flight < self.limits.max_in_flight:
-            self._growing = self._loop.call_later(_GROWTH_SECONDS, self._grow)
 
     def _begin(self, most: int) -> None:
+        """So many of those who wait, in their order, and later more where there is room."""
         most = min(most, self.limits.max_in_flight - self._in_flight)
         while self._waiting and most > 0:
             if self._waiting.popleft().begin():
                 self._in_flight += 1
                 most -= 1
+        if self._waiting and self._in_flight < self.limits.max_in_flight and self._growing is None:
+            self._growing = self._loop.call_later(_GROWTH_SECONDS, self._grow)
 
     def rests(self, connection: Connection) -> bool:
         """See `House`."""
