@@ -48,8 +48,16 @@ class House(Protocol):
         """It is gone."""
         ...
 
+    def busy(self) -> bool:
+        """Whether a request has to wait for its turn."""
+        ...
+
+    def waits(self, connection: Connection) -> None:
+        """A request has to: `ready` is called when its turn comes, and perhaps `begin`."""
+        ...
+
     def admits(self, connection: Connection, request: Request) -> bool:
-        """Whether its next request may be passed on now; if not, `begin` is called later."""
+        """Whether its next request may be passed on now; if not, it waits."""
         ...
 
     def ended(self) -> None:
@@ -113,6 +121,15 @@ class Connection(asyncio.Protocol):
         if self._leaving or self._refusal is not None:
             return
         incoming = self._incoming
+        if (
+            self._house.busy()
+            and self._answering is None
+            and not (self._resting or self._unwritable)
+            and incoming.put_off(data)
+        ):
+            self._queued = True
+            self._house.waits(self)
+            return
         try:
             incoming.feed(data)
         except RequestError as error:
@@ -222,7 +239,7 @@ class Connection(asyncio.Protocol):
         """Whether something that was asked, if only in part, is not being answered yet."""
         incoming = self._incoming
         return (
-            bool(incoming.requests)
+            bool(incoming.requests or incoming.unread)
             or incoming.partial_since is not None
             or self._refusal is not None
         )
@@ -266,15 +283,31 @@ class Connection(asyncio.Protocol):
 
     # The house's side.
 
-    def begin(self) -> bool:
-        """Pass the next request on; False if the client has gone meanwhile."""
+    def ready(self) -> bool:
+        """Its turn has come: whether there is a request to `begin`.
+
+        There is none if the client has gone, or if what was put off is no request, or not all of
+        one.
+        """
         self._queued = False
         if self._leaving:
             return False
+        incoming = self._incoming
+        if incoming.unread:
+            try:
+                incoming.read()
+            except RequestError as error:
+                self._refusal = error
+        if incoming.requests:
+            return True
+        self._next()
+        return False
+
+    def begin(self) -> None:
+        """Pass the next request on."""
         request = self._incoming.requests.popleft()
         self._answering, self._body = request, request.body
         self._task = self._loop.create_task(self._answer(request))
-        return True
 
     def wake(self) -> None:
         """It has rested."""

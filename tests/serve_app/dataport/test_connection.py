@@ -3,15 +3,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
+from serve_app.asgi import RECEIVED, Receive, Scope, Send
 from serve_app.dataport import resting
 from tests.serve_app.dataport.ports import (
     GET,
     Application,
     Client,
+    Port,
     eventually,
     limits,
     opened,
@@ -171,6 +176,204 @@ async def test_a_client_is_not_told_to_send_what_is_too_much() -> None:
         client = await port.client()
         assert (await client.ask(EXPECTING % 101)).status == 413
         assert await client.rest() == b""
+
+
+# Requests that wait for their turn.
+
+
+@asynccontextmanager
+async def taken(**changes: Any) -> AsyncIterator[tuple[Port, Application]]:
+    """A port where one request is in hand, and others by POST wait until the gate is set."""
+    application = Application()
+    async with opened(application, limits(max_in_flight=1, **changes)) as port:
+        busy = await port.client()
+        busy.send(post("/wait", b""))
+        await eventually(lambda: application.waiting == 1)
+        yield port, application
+        application.gate.set()
+        assert (await busy.answer()).status == 200
+        # Nobody has taken a turn that was not given back, or given one back that was not taken.
+        application.gate.clear()
+        application.most_waiting = 0
+        clients = [await port.client() for _ in range(3)]
+        for client in clients:
+            client.send(post("/wait", b""))
+        await eventually(lambda: application.waiting == 1)
+        application.gate.set()
+        assert [(await client.answer()).status for client in clients] == [200, 200, 200]
+        assert application.most_waiting == 1
+
+
+async def test_a_request_that_waits_is_not_read_before_its_turn() -> None:
+    async with taken() as (port, application):
+        client = await port.client()
+        client.send(post("/a", b"A") + post("/b", b"B") + b"garbage\r\n\r\n")
+        await asyncio.sleep(0.05)
+        assert port.watch.reasons == {}
+        application.gate.set()
+        assert [(await client.answer()).json()["body"] for _ in range(2)] == ["A", "B"]
+        refusal = await client.answer()
+        assert (refusal.status, refusal.closes) == (400, True)
+        assert await client.rest() == b""
+        assert application.asked == ["/wait", "/a", "/b"]
+
+
+@pytest.mark.parametrize(
+    ("data", "status", "reason"),
+    [
+        (b"POST garbage\r\n\r\n", 400, "malformed"),
+        (b"POST / HTTP/1.1\r\nx: %s\r\n\r\n" % (b"a" * 20_000), 431, "head_too_large"),
+        (post("/", b"a" * 10_001), 413, "body_too_large"),
+    ],
+)
+async def test_what_is_no_request_is_told_so_when_its_turn_comes(
+    data: bytes, status: int, reason: str
+) -> None:
+    async with taken(max_head_bytes=10_000, max_body_bytes=10_000) as (port, application):
+        client, next_one = await port.client(), await port.client()
+        client.send(data)
+        await asyncio.sleep(0.05)
+        next_one.send(post("/next", b""))
+        assert await client.silent()
+        application.gate.set()
+        refusal = await client.answer()
+        assert (refusal.status, refusal.closes) == (status, True)
+        assert await client.rest() == b""
+        assert (await next_one.answer()).json()["path"] == "/next"
+        assert application.asked == ["/wait", "/next"]
+        assert port.watch.reasons == {reason: 1}
+
+
+async def test_what_is_too_much_is_refused_before_its_turn_where_more_of_it_comes() -> None:
+    async with taken(max_body_bytes=100_000) as (port, application):
+        client = await port.client()
+        sending = asyncio.ensure_future(_sent_slowly(client, post("/", b"a" * (8 << 20))))
+        assert (await client.answer()).status == 413
+        await sending
+        assert await client.rest() == b""
+        assert application.asked == ["/wait"]
+
+
+@pytest.mark.parametrize("cut", [6, 40, -1])
+async def test_a_request_that_is_not_all_there_takes_nobodys_turn(cut: int) -> None:
+    async with taken() as (port, application):
+        client, next_one = await port.client(), await port.client()
+        request = post("/slow", b"body")
+        client.send(request[:cut])
+        await asyncio.sleep(0.05)
+        next_one.send(post("/next", b""))
+        await asyncio.sleep(0.05)
+        application.gate.set()
+        assert (await next_one.answer()).json()["path"] == "/next"
+        assert (await asked(client, request[cut:]))["body"] == "body"
+
+
+@pytest.mark.parametrize("cut", [6, 40, -1])
+async def test_the_rest_of_a_request_may_come_while_it_waits(cut: int) -> None:
+    async with taken() as (port, application):
+        client, next_one = await port.client(), await port.client()
+        request = post("/first", b"body")
+        client.send(request[:cut])
+        await asyncio.sleep(0.05)
+        next_one.send(post("/next", b""))
+        await asyncio.sleep(0.05)
+        client.send(request[cut:] + post("/second", b"more"))
+        await asyncio.sleep(0.05)
+        application.gate.set()
+        assert (await client.answer()).json()["body"] == "body"
+        assert (await client.answer()).json()["body"] == "more"
+        assert (await next_one.answer()).json()["path"] == "/next"
+        assert application.asked == ["/wait", "/first", "/next", "/second"]
+
+
+async def test_requests_that_come_one_by_one_while_the_first_waits_are_all_answered() -> None:
+    async with taken() as (port, application):
+        client = await port.client()
+        for number in range(3):
+            client.send(post(f"/{number}", b""))
+            await asyncio.sleep(0.05)
+        application.gate.set()
+        assert [(await client.answer()).json()["path"] for _ in range(3)] == ["/0", "/1", "/2"]
+
+
+async def test_the_next_request_of_one_in_hand_waits_for_its_answer() -> None:
+    application = Application()
+    async with opened(application, limits(max_in_flight=2)) as port:
+        client, other = await port.client(), await port.client()
+        client.send(post("/wait?1", b""))
+        other.send(post("/wait?2", b""))
+        await eventually(lambda: application.waiting == 2)
+        client.send(post("/next", b""))
+        await asyncio.sleep(0.05)
+        other.vanish()
+        await eventually(lambda: application.waiting == 1)
+        await asyncio.sleep(0.05)
+        assert application.asked == ["/wait?1", "/wait?2"]
+        application.gate.set()
+        assert (await client.answer()).body == b""
+        assert (await client.answer()).json()["path"] == "/next"
+        assert application.asked == ["/wait?1", "/wait?2", "/next"]
+
+
+async def test_a_request_that_waited_half_read_has_its_whole_time_before_it() -> None:
+    async with taken(body_timeout_seconds=1.5) as (port, application):
+        clients = [await port.client() for _ in range(2)]
+        for client in clients:
+            client.send(post("/", b"body")[:-1])
+        await asyncio.sleep(2.1)  # longer than a request may take to come
+        application.gate.set()
+        await asyncio.sleep(0.3)
+        assert (await asked(clients[0], b"y"))["body"] == "body"
+        assert (await clients[1].answer()).status == 408
+        assert port.watch.reasons == {"body_timeout": 1}
+
+
+async def test_a_client_that_waits_for_its_turn_is_told_then_to_send_its_body() -> None:
+    async with taken() as (port, application):
+        client = await port.client()
+        client.send(EXPECTING % 4)
+        assert await client.silent()
+        application.gate.set()
+        assert (await client.answer()).status == 100
+        assert (await asked(client, b"body"))["body"] == "body"
+
+
+async def test_a_request_came_when_its_bytes_came() -> None:
+    came: dict[str, float] = {}
+    application = Application()
+
+    async def noted(scope: Scope, receive: Receive, send: Send) -> None:
+        came[scope["path"]] = scope[RECEIVED]
+        await application(scope, receive, send)
+
+    async with opened(noted, limits(max_in_flight=1)) as port:
+        busy, client = await port.client(), await port.client()
+        busy.send(post("/wait", b""))
+        await eventually(lambda: application.waiting == 1)
+        before = time.perf_counter()
+        client.send(post("/later", b""))
+        await asyncio.sleep(0.3)
+        application.gate.set()
+        assert (await client.answer()).status == 200
+        assert before <= came["/later"] < before + 0.25
+
+
+async def test_who_waits_when_the_port_closes_is_answered() -> None:
+    application = Application()
+    async with opened(application, limits(max_in_flight=1)) as port:
+        busy, client = await port.client(), await port.client()
+        busy.send(post("/wait", b""))
+        await eventually(lambda: application.waiting == 1)
+        client.send(post("/later", b""))
+        await asyncio.sleep(0.05)
+        closing = asyncio.ensure_future(port.data_port.close(10.0))
+        await asyncio.sleep(1.2)  # idle ones would have been told to go
+        assert not closing.done()
+        application.gate.set()
+        answer = await client.answer()
+        assert (answer.json()["path"], answer.closes) == ("/later", True)
+        assert await client.rest() == b""
+        await closing
 
 
 # Other protocols.

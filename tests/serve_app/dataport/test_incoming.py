@@ -221,6 +221,69 @@ def test_between_requests_a_parser_keeps_nothing_of_them() -> None:
     assert made.requests[0].scope["headers"] == []
 
 
+LATER = b"POST /later HTTP/1.1\r\nhost: here\r\ncontent-length: 4\r\n\r\nbody"
+
+
+def test_a_request_may_be_read_later_and_came_when_it_came() -> None:
+    made = incoming()
+    before = time.perf_counter()
+    assert made.put_off(LATER)
+    came = time.perf_counter()
+    assert made.unread == LATER
+    assert not made.requests
+    time.sleep(0.01)
+    made.read()
+    assert made.unread == b""
+    assert asked(made.requests[0]) == ("POST", "/later", b"body")
+    assert before <= made.requests[0].scope[RECEIVED] <= came
+
+
+def test_what_comes_after_bytes_that_were_put_off_is_read_after_them() -> None:
+    made = incoming()
+    assert made.put_off(LATER + LATER[:30])
+    came = time.perf_counter()
+    time.sleep(0.01)
+    made.feed(LATER[30:])
+    assert made.unread == b""
+    assert [asked(request)[2] for request in made.requests] == [b"body", b"body"]
+    first, second = (request.scope[RECEIVED] for request in made.requests)
+    assert first <= came < second
+
+
+def test_only_what_begins_a_request_by_post_can_be_read_later() -> None:
+    for data in (b"", b"POST", b"GET / HTTP/1.1\r\n\r\n", b"\r\n" + LATER, b"garbage"):
+        assert not incoming().put_off(data)
+    made = incoming()
+    made.feed(LATER[:-4])
+    assert not made.put_off(LATER)  # it is a body
+    made.feed(b"POST")
+    assert not made.put_off(LATER)  # it is not the next
+    assert made.unread == b""
+    assert made.requests.popleft().body == b"POST"
+    assert made.put_off(LATER)
+    assert not made.put_off(LATER)
+    assert made.unread == LATER
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_a_fault_in_what_was_put_off_is_found_when_it_is_read(name: str) -> None:
+    for more in (None, LATER):
+        made = incoming()
+        assert made.put_off(LATER + MALFORMED[name])
+        with pytest.raises(RequestError):
+            made.feed(more) if more else made.read()
+        assert [request.body for request in made.requests] == [b"body"]
+
+
+def test_nothing_put_off_is_read_after_a_request_that_closes() -> None:
+    made = incoming()
+    made.feed(b"GET /last HTTP/1.1\r\nconnection: close\r\n\r\n")
+    made.requests.clear()
+    assert made.put_off(LATER)
+    made.read()
+    assert not made.requests
+
+
 def test_an_upgrade_may_be_the_last_request() -> None:
     closing = (
         b"POST / HTTP/1.1\r\nconnection: upgrade, close\r\nupgrade: h2c\r\ncontent-length: 2\r\n"
@@ -366,6 +429,24 @@ VALID = (
 )
 
 
+def read_late(pieces: list[bytes], draw: st.DataObject) -> list[Request]:
+    """As `read`, but what can be put off sometimes is, and is read later or when more comes."""
+    made = incoming(max_head_bytes=1000)
+    requests: list[Request] = []
+    for piece in pieces:
+        if draw.draw(st.booleans()) and made.put_off(piece):
+            if draw.draw(st.booleans()):
+                made.read()
+        else:
+            made.feed(piece)
+        if draw.draw(st.booleans()):
+            requests += made.requests
+            made.requests.clear()
+    if made.unread:
+        made.read()
+    return [*requests, *made.requests]
+
+
 @given(st.lists(st.sampled_from(VALID), min_size=1, max_size=6), st.data())
 def test_pieces_make_no_difference(sent: list[bytes], draw: st.DataObject) -> None:
     stream = b"".join(sent)
@@ -377,9 +458,11 @@ def test_pieces_make_no_difference(sent: list[bytes], draw: st.DataObject) -> No
     assert error is None
     cut, error = read(*pieces, max_head_bytes=1000)
     assert error is None
-    for request in (*whole, *cut):
+    late = read_late(pieces, draw)
+    for request in (*whole, *cut, *late):
         del request.scope[RECEIVED]
     assert cut == whole
+    assert late == whole
     closing = [i for i, request in enumerate(sent) if b"/last" in request]
     assert len(whole) == (closing[0] + 1 if closing else len(sent))
 

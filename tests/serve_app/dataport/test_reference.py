@@ -10,7 +10,15 @@ from contextlib import asynccontextmanager
 import pytest
 import uvicorn
 
-from tests.serve_app.dataport.ports import GET, Application, Client, eventually, opened, post
+from tests.serve_app.dataport.ports import (
+    GET,
+    Application,
+    Client,
+    eventually,
+    limits,
+    opened,
+    post,
+)
 
 REQUESTS = {
     "get": GET % b"a",
@@ -48,9 +56,18 @@ async def under_uvicorn() -> AsyncIterator[int]:
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-async def test_uvicorn_answers_the_same(name: str) -> None:
+@pytest.mark.parametrize("waits", [False, True])
+async def test_uvicorn_answers_the_same(name: str, waits: bool) -> None:
     answers, ended = [], []
-    async with opened() as port, under_uvicorn() as reference:
+    application = Application()
+    async with (
+        opened(application, limits(max_in_flight=1)) as port,
+        under_uvicorn() as reference,
+    ):
+        if waits:
+            (await port.client()).send(post("/wait", b""))
+            await eventually(lambda: application.waiting == 1)
+            asyncio.get_running_loop().call_later(0.05, application.gate.set)
         for number in (port.number, reference):
             reader, writer = await asyncio.open_connection("127.0.0.1", number, limit=1 << 22)
             client = Client(reader, writer)
