@@ -28,6 +28,7 @@ SlimserveError                     HTTP  reason (metric label)
 │   └── NotConfirmedError          503   not_confirmed
 ├── ServingError
 │   ├── QueueFullError             429   queue_full
+│   │   └── LineFullError          429   line_full
 │   ├── VariantFailedError         500   failed
 │   │   └── NotFiniteError         500   not_finite
 │   ├── DeadlineExceededError      504   deadline
@@ -238,6 +239,12 @@ class QueueFullError(ServingError):
     def __init__(self, message: str, retry_after_seconds: int = 1) -> None:
         super().__init__(message)
         self.retry_after_seconds = retry_after_seconds
+
+
+class LineFullError(QueueFullError):
+    """More requests wait for their turn at the data port than are answered soon enough: shed."""
+
+    reason = "line_full"
 
 
 class DeadlineExceededError(ServingError):

@@ -35,8 +35,8 @@ PHASES = ("decode", "queue", "infer", "encode")
 REJECTIONS = (
     "malformed", "invalid_input", "too_many_rows", "unknown_model", "unknown_variant",
     "unknown_path", "wrong_method", "body_too_large", "body_timeout", "encoded_body",
-    "head_too_large", "unsupported", "invalid_timeout", "queue_full", "deadline", "failed",
-    "not_finite", "unavailable", "not_ready",
+    "head_too_large", "unsupported", "invalid_timeout", "queue_full", "line_full", "deadline",
+    "failed", "not_finite", "unavailable", "not_ready",
 )  # fmt: skip
 FALLBACKS = ("failed", "unavailable", "not_finite")
 SHADOW_DROPS = ("queue_full", "shed", "failed", "unavailable")

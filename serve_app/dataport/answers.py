@@ -8,7 +8,7 @@ from email.utils import formatdate
 from http import HTTPStatus
 
 from serve_app.asgi import Header
-from serve_app.errors import RequestError
+from serve_app.errors import QueueFullError, RequestError
 from serve_app.protocol.messages import ErrorResponse, encode
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -44,14 +44,18 @@ class Heads:
         parts.append(b"\r\n")
         return b"".join(parts)
 
-    def refusal(self, error: RequestError) -> bytes:
-        """A whole answer to what is not passed on to the application: the connection's last."""
+    def refusal(
+        self, error: RequestError | QueueFullError, *, close: bool = True, old: bool = False
+    ) -> bytes:
+        """A whole answer to what is not passed on to the application."""
         body = encode(ErrorResponse(str(error)))
-        headers = (
+        headers = [
             (b"content-type", b"application/json"),
             (b"content-length", b"%d" % len(body)),
-        )
-        return self.head(error.status, headers, close=True, old=False) + body
+        ]
+        if isinstance(error, QueueFullError):
+            headers.append((b"retry-after", b"%d" % error.retry_after_seconds))
+        return self.head(error.status, headers, close=close, old=old) + body
 
     def _start(self, status: int) -> bytes:
         return f"{_LINES[status]}date: {formatdate(self._second, usegmt=True)}\r\n".encode()

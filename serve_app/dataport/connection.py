@@ -18,7 +18,7 @@ from serve_app.asgi import Handler, Header, Message
 from serve_app.dataport.answers import CONTINUE, Heads
 from serve_app.dataport.incoming import Incoming, Request
 from serve_app.dataport.limits import Limits
-from serve_app.errors import BodyTimeoutError, RequestError
+from serve_app.errors import BodyTimeoutError, LineFullError, RequestError
 
 _log = logging.getLogger("serve_app")
 
@@ -48,16 +48,17 @@ class House(Protocol):
         """It is gone."""
         ...
 
-    def busy(self) -> bool:
-        """Whether a request has to wait for its turn."""
+    def admits(self, request: Request) -> bool:
+        """Whether it is passed on now; if so it has to be."""
+        ...
+
+    def has_line(self, waited_seconds: float) -> bool:
+        """Whether requests by POST wait for their turn now, and one more may that has waited so
+        long."""
         ...
 
     def waits(self, connection: Connection) -> None:
-        """A request has to: `ready` is called when its turn comes, and perhaps `begin`."""
-        ...
-
-    def admits(self, connection: Connection, request: Request) -> bool:
-        """Whether its next request may be passed on now; if not, it waits."""
+        """It does: `ready` is called when its turn comes, and then `begin`."""
         ...
 
     def ended(self) -> None:
@@ -68,7 +69,7 @@ class House(Protocol):
         """Whether a client that was just told to come back later has to; it is woken then."""
         ...
 
-    def refused(self, error: RequestError) -> None:
+    def refused(self, error: RequestError | LineFullError) -> None:
         """What a client sent is not passed on."""
         ...
 
@@ -78,8 +79,8 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_answering", "_body", "_headers", "_house", "_incoming", "_leaving", "_loop", "_paused",
-        "_queued", "_refusal", "_resting", "_since", "_status", "_task", "_transport",
-        "_unwritable",
+        "_queued", "_refusal", "_rested_seconds", "_resting", "_since", "_status", "_task",
+        "_transport", "_unwritable",
     )  # fmt: skip
 
     _incoming: Incoming
@@ -93,6 +94,8 @@ class Connection(asyncio.Protocol):
         self._refusal: RequestError | None = None
         self._since = time.monotonic()
         """Since when nothing is asked, or the client does not read, or the connection closes."""
+        self._rested_seconds = 0.0
+        """Of the next request's wait."""
         self._paused = self._queued = self._resting = self._unwritable = self._leaving = False
         self._body: bytes | None = None
         self._status = 0
@@ -122,8 +125,8 @@ class Connection(asyncio.Protocol):
             return
         incoming = self._incoming
         if (
-            self._house.busy()
-            and self._answering is None
+            self._answering is None
+            and self._house.has_line(self._rested_seconds)
             and not (self._resting or self._unwritable)
             and incoming.put_off(data)
         ):
@@ -173,9 +176,7 @@ class Connection(asyncio.Protocol):
         if request is None or self._leaving:
             return
         house, incoming, scope = self._house, self._incoming, request.scope
-        keep = request.keep and (
-            not house.draining or bool(incoming.requests) or self._refusal is not None
-        )
+        keep = self._keeps(request)
         head = house.heads.head(
             self._status, self._headers, close=not keep, old=scope["http_version"] == "1.0"
         )
@@ -212,15 +213,20 @@ class Connection(asyncio.Protocol):
         """Go on, if nothing is in the way."""
         if self._answering is not None or self._resting or self._unwritable or self._leaving:
             return
-        requests = self._incoming.requests
-        if requests:
+        house, requests = self._house, self._incoming.requests
+        while requests:
             if self._queued:
                 return
-            if self._house.admits(self, requests[0]):
+            if house.admits(requests[0]):
                 self.begin()
-            else:
+                return
+            if house.has_line(self._rested_seconds):
                 self._queued = True
-        elif self._refusal is not None:
+                house.waits(self)
+                return
+            if not self._shed(requests.popleft()):
+                return
+        if self._refusal is not None:
             self._refuse(self._refusal)
         else:
             if self._incoming.expects:
@@ -228,6 +234,31 @@ class Connection(asyncio.Protocol):
                 self._transport.write(CONTINUE)
             if self._paused:
                 self._listen()
+
+    def _keeps(self, request: Request) -> bool:
+        """Whether the connection stays after that answer: not for more than has been asked yet."""
+        more = bool(self._incoming.requests) or self._refusal is not None
+        return request.keep and (more or not self._house.draining)
+
+    def _shed(self, request: Request) -> bool:
+        """Tell a client to come back later; whether to go on with what it has asked besides."""
+        house, keep = self._house, self._keeps(request)
+        limit_seconds = house.limits.max_wait_seconds
+        error = LineFullError(
+            f"gateway: expected a turn within {limit_seconds:g} s, given more requests than are "
+            "answered in that time; ask again in 1 s"
+        )
+        old = request.scope["http_version"] == "1.0"
+        self._transport.write(house.heads.refusal(error, close=not keep, old=old))
+        house.refused(error)
+        self._since = time.monotonic()
+        if not keep:
+            self._leave()
+            return False
+        if house.rests(self):
+            self._rest()
+            return False
+        return not self._unwritable
 
     def _rest(self) -> None:
         self._resting = True
@@ -306,13 +337,20 @@ class Connection(asyncio.Protocol):
     def begin(self) -> None:
         """Pass the next request on."""
         request = self._incoming.requests.popleft()
+        self._rested_seconds = 0.0
         self._answering, self._body = request, request.body
         self._task = self._loop.create_task(self._answer(request))
 
     def wake(self) -> None:
-        """It has rested."""
+        """It has rested.
+
+        A request that came meanwhile has waited for that long, or nearly: where others wait for
+        their turn it would be answered too late.
+        """
+        now = time.monotonic()
         self._resting = False
-        self._since = time.monotonic()
+        self._rested_seconds = now - self._since if self._asks() or self._has_unread() else 0.0
+        self._since = now
         self._next()
 
     def drain(self) -> None:

@@ -18,6 +18,8 @@ class Limits:
     """Requests that the application answers at a time; the others wait in their order."""
     keep_alive_seconds: float
     """How long a connection may be idle; a second, when others wait for one."""
+    max_wait_seconds: float
+    """Who would wait longer for its turn is refused."""
     rest_seconds: float
     """How long a refused client is not read, at most; 0: not at all."""
     max_head_bytes: int = 64 << 10

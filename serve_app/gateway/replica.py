@@ -293,6 +293,7 @@ def _port_limits(port: DataPortConfig, gateway: GatewayConfig, limits: LimitsCon
         max_connections=port.max_connections,
         max_in_flight=gateway.max_ongoing_requests,
         keep_alive_seconds=port.keep_alive_seconds,
+        max_wait_seconds=port.max_wait_seconds,
         rest_seconds=port.rest_seconds,
     )
 

@@ -21,6 +21,7 @@ LIMITS = Limits(
     max_connections=256,
     max_in_flight=256,
     keep_alive_seconds=30.0,
+    max_wait_seconds=30.0,
     rest_seconds=0.0,
 )
 HANG_SECONDS = 20.0

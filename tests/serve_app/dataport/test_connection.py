@@ -12,6 +12,7 @@ import pytest
 
 from serve_app.asgi import RECEIVED, Receive, Scope, Send
 from serve_app.dataport import resting
+from serve_app.dataport.line import Line
 from tests.serve_app.dataport.ports import (
     GET,
     Application,
@@ -374,6 +375,106 @@ async def test_who_waits_when_the_port_closes_is_answered() -> None:
         assert (answer.json()["path"], answer.closes) == ("/later", True)
         assert await client.rest() == b""
         await closing
+
+
+# Requests that would wait for too long.
+
+
+@asynccontextmanager
+async def crowded(**changes: Any) -> AsyncIterator[tuple[Port, Application, list[Client]]]:
+    """A port where a request more would not have its turn soon, and those who wait for theirs."""
+    application = Application()
+    allowed = limits(max_in_flight=1, max_wait_seconds=0.5, **changes)
+    async with opened(application, allowed) as port:
+        clients = [await port.client() for _ in range(1 + 64)]
+        for client in clients:
+            client.send(post("/wait", b""))
+        await eventually(lambda: application.waiting == 1)
+        await asyncio.sleep(0.2)  # in which nobody had its turn
+        yield port, application, clients
+
+
+async def test_who_would_wait_for_too_long_is_told_so_at_once_and_may_ask_again() -> None:
+    async with crowded() as (port, application, clients):
+        late = await port.client()
+        for number in range(1, 3):
+            refusal = await late.ask(post("/late", b"body"))
+            assert (refusal.status, refusal.closes) == (429, False)
+            assert refusal.headers["retry-after"] == "1"
+            assert refusal.headers["content-type"] == "application/json"
+            assert refusal.json()["error"] == (
+                "gateway: expected a turn within 0.5 s, given more requests than are answered in "
+                "that time; ask again in 1 s"
+            )
+            assert port.watch.reasons == {"line_full": number}
+        assert (await late.ask(GET % b"health")).status == 200
+        application.gate.set()
+        assert [(await client.answer()).status for client in clients] == [200] * 65
+        assert (await asked(late, post("/late", b"body")))["body"] == "body"
+        assert application.asked == ["/wait", "/health", *["/wait"] * 64, "/late"]
+
+
+@pytest.mark.parametrize(
+    "head", [b"POST / HTTP/1.0\r\n", b"POST / HTTP/1.1\r\nconnection: close\r\n"]
+)
+async def test_who_is_told_so_and_wanted_no_other_answer_gets_none(head: bytes) -> None:
+    async with crowded() as (port, application, _):
+        late = await port.client()
+        late.send(head + b"content-length: 0\r\n\r\n" + post("/more", b""))
+        refusal = await late.answer()
+        assert (refusal.status, refusal.closes) == (429, True)
+        assert await late.rest() == b""
+        assert application.asked == ["/wait"]
+
+
+async def test_many_requests_of_one_client_are_all_refused_in_their_order() -> None:
+    async with crowded() as (port, application, _):
+        late = await port.client()
+        late.send(post("/a", b"") * 2000 + GET % b"b" + post("/c", b"") + b"garbage\r\n\r\n")
+        statuses = [(await late.answer()).status for _ in range(2003)]
+        assert statuses == [429] * 2000 + [200, 429, 400]
+        assert await late.rest() == b""
+        assert application.asked == ["/wait", "/b"]
+
+
+async def test_what_came_while_a_refused_client_rested_has_waited_already(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(resting, "WOKEN_PER_SECOND", 0.0)
+    waited: list[float] = []
+    has_room = Line.has_room
+
+    def noted(line: Line[Any], waited_seconds: float) -> bool:
+        waited.append(waited_seconds)
+        return has_room(line, waited_seconds)
+
+    monkeypatch.setattr(Line, "has_room", noted)
+    async with crowded(rest_seconds=0.3) as (port, _, _clients):
+        hasty, patient = await port.client(), await port.client()
+        for client in (hasty, patient):
+            assert (await client.ask(post("/late", b""))).status == 429
+        assert port.watch.rests == 2
+        waited.clear()
+        assert (await hasty.ask(post("/late", b""))).status == 429
+        assert all(0.25 < seconds < 5.0 for seconds in waited)
+        waited.clear()
+        assert (await patient.ask(post("/late", b""))).status == 429
+        assert set(waited) == {0.0}
+
+
+async def test_who_does_not_read_that_it_is_refused_is_not_read() -> None:
+    async with crowded(body_timeout_seconds=0.5) as (port, _, _clients):
+        narrow = socket.create_connection(("127.0.0.1", port.number))
+        narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        narrow.setblocking(False)
+        loop = asyncio.get_running_loop()
+        try:
+            sending = asyncio.ensure_future(loop.sock_sendall(narrow, post("/", b"") * 1_000_000))
+            await eventually(lambda: port.watch.connected == 65)
+            assert port.watch.reasons["line_full"] < 500_000
+            sending.cancel()
+        finally:
+            narrow.close()
 
 
 # Other protocols.
