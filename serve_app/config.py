@@ -121,10 +121,10 @@ class DataPortConfig(_Config):
     max_connections: PositiveInt = 8192
     """Of a gateway. Beyond it clients wait until another's connection is closed or idle."""
     keep_alive_seconds: PositiveFloat = 75.0
-    max_wait_seconds: PositiveFloat = 0.75
+    max_wait_seconds: PositiveFloat = 0.6
     """A request that would wait longer than that for its turn, as fast as they come up now, gets
     429 at once."""
-    rest_seconds: NonNegativeFloat = 0.75
+    rest_seconds: NonNegativeFloat = 1.0
     """A client that got 429 and asks again at once is not read for at most so long; 0: it is. For
     a proxy in front, that sends requests of many clients over one connection, it should be 0."""
 

@@ -48,13 +48,16 @@ class House(Protocol):
         """It is gone."""
         ...
 
-    def admits(self, request: Request) -> bool:
-        """Whether it is passed on now; if so it has to be."""
+    def admits(self, request: Request, waited_seconds: float) -> bool:
+        """Whether one that has waited so long is passed on now; if so it has to be."""
+        ...
+
+    def busy(self) -> bool:
+        """Whether requests by POST wait for their turn now."""
         ...
 
     def has_line(self, waited_seconds: float) -> bool:
-        """Whether requests by POST wait for their turn now, and one more may that has waited so
-        long."""
+        """Whether they do, and one more may that has waited so long."""
         ...
 
     def waits(self, connection: Connection) -> None:
@@ -217,10 +220,11 @@ class Connection(asyncio.Protocol):
         while requests:
             if self._queued:
                 return
-            if house.admits(requests[0]):
+            waited_seconds = self._rested_seconds
+            if house.admits(requests[0], waited_seconds):
                 self.begin()
                 return
-            if house.has_line(self._rested_seconds):
+            if house.has_line(waited_seconds):
                 self._queued = True
                 house.waits(self)
                 return
@@ -255,7 +259,10 @@ class Connection(asyncio.Protocol):
         if not keep:
             self._leave()
             return False
-        if house.rests(self):
+        self._rested_seconds = 0.0
+        # One that came too early and would be let in now may ask again at once.
+        full = house.busy() and not house.has_line(0.0)
+        if full and house.rests(self):
             self._rest()
             return False
         return not self._unwritable
@@ -344,8 +351,8 @@ class Connection(asyncio.Protocol):
     def wake(self) -> None:
         """It has rested.
 
-        A request that came meanwhile has waited for that long, or nearly: where others wait for
-        their turn it would be answered too late.
+        A request that came meanwhile has waited for that long, or nearly, and may have to be
+        refused once more: it would be answered too late.
         """
         now = time.monotonic()
         self._resting = False

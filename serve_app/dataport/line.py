@@ -8,8 +8,10 @@ from collections import deque
 from typing import Generic, Protocol, TypeVar
 
 _WINDOW_SECONDS = 0.1
-_WEIGHT = 0.3
-"""How fast the line moves is told anew so often, and so much of it by the last time."""
+_WEIGHT = 0.1
+"""How fast the line moves is told anew so often, and so much of it by the last time. A pause of the
+process must not speak for a second: a line that is too short for a while makes many refusals, each
+of which takes a third of what an answer takes."""
 
 _LEAST = 64
 """So many may always wait: that few are begun together."""
@@ -45,6 +47,8 @@ class Line(Generic[Who]):
 
     def has_room(self, waited_seconds: float) -> bool:
         """Whether one more, that has waited so long, would have its turn soon enough."""
+        if waited_seconds >= self._longest_seconds:
+            return False
         count = len(self._waiting)
         if count < _LEAST:
             return True

@@ -154,23 +154,25 @@ class DataPort:
         self._watch.connections(len(self._connections))
         self._accept_if_room()
 
-    def admits(self, request: Request) -> bool:
+    def admits(self, request: Request, waited_seconds: float) -> bool:
         """See `House`. Health and metrics are asked by GET, and go before."""
-        if request.scope["method"] == "POST" and self._busy():
+        late = waited_seconds >= self.limits.max_wait_seconds
+        if (late or self.busy()) and request.scope["method"] == "POST":
             return False
         self._in_flight += 1
         return True
 
+    def busy(self) -> bool:
+        """See `House`."""
+        return len(self._line) > 0 or self._in_flight >= self.limits.max_in_flight
+
     def has_line(self, waited_seconds: float) -> bool:
         """See `House`."""
-        return self._busy() and self._line.has_room(waited_seconds)
+        return self.busy() and self._line.has_room(waited_seconds)
 
     def waits(self, connection: Connection) -> None:
         """See `House`."""
         self._line.join(connection)
-
-    def _busy(self) -> bool:
-        return len(self._line) > 0 or self._in_flight >= self.limits.max_in_flight
 
     def ended(self) -> None:
         """See `House`."""

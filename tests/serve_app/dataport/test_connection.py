@@ -456,10 +456,50 @@ async def test_what_came_while_a_refused_client_rested_has_waited_already(
         assert port.watch.rests == 2
         waited.clear()
         assert (await hasty.ask(post("/late", b""))).status == 429
-        assert all(0.25 < seconds < 5.0 for seconds in waited)
+        assert all(0.25 < seconds < 5.0 for seconds in waited if seconds)
+        assert any(waited)
         waited.clear()
         assert (await patient.ask(post("/late", b""))).status == 429
         assert set(waited) == {0.0}
+
+
+async def test_what_waited_too_long_is_refused_and_answered_when_it_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(resting, "WOKEN_PER_SECOND", 0.0)
+    async with crowded(rest_seconds=0.6) as (port, application, clients):
+        late, asking = await port.client(), await port.client()
+        for client in (late, asking):
+            assert (await client.ask(post("/late", b""))).status == 429
+        late.send(post("/late", b""))
+        asking.send(GET % b"health")
+        application.gate.set()
+        assert [(await client.answer()).status for client in clients] == [200] * 65
+        assert (await asking.answer()).json()["path"] == "/health"
+        assert (await late.answer()).status == 429
+        assert port.watch.rests == 2  # as nobody waits any more
+        assert (await late.ask(post("/late", b""))).status == 200
+
+
+async def test_what_waited_too_long_may_be_asked_again_at_once_where_there_is_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(resting, "WOKEN_PER_SECOND", 0.0)
+    async with crowded(rest_seconds=0.6) as (port, application, clients):
+        late = await port.client()
+        assert (await late.ask(post("/late", b""))).status == 429
+        late.send(post("/late", b""))
+        application.gate.set()
+        assert [(await client.answer()).status for client in clients] == [200] * 65
+        application.gate.clear()
+        for client in clients[:3]:
+            client.send(post("/wait", b""))
+        assert (await late.answer()).status == 429
+        late.send(post("/late", b""))
+        assert await late.silent()
+        assert port.watch.rests == 1
+        application.gate.set()
+        assert (await late.answer()).status == 200
 
 
 async def test_who_does_not_read_that_it_is_refused_is_not_read() -> None:
