@@ -354,8 +354,10 @@ class Connection(asyncio.Protocol):
         A request that came meanwhile has waited for that long, or nearly, and may have to be
         refused once more: it would be answered too late.
         """
-        now = time.monotonic()
         self._resting = False
+        if self._leaving:
+            return
+        now = time.monotonic()
         self._rested_seconds = now - self._since if self._asks() or self._has_unread() else 0.0
         self._since = now
         self._next()
@@ -396,6 +398,8 @@ class Connection(asyncio.Protocol):
 
     def _has_unread(self) -> bool:
         """Whether the client has sent something that the loop has not come to: no idle one then."""
+        if self._transport.is_closing():  # it has no socket any more
+            return False
         poll = select.poll()
         poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
         return bool(poll.poll(0))

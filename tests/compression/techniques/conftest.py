@@ -14,6 +14,7 @@ from compression.techniques.quantize import Quantize, QuantizeOptions
 from compression.techniques.train import Train, TrainOptions
 from tests.compression.graphs.made import stand_in
 from tests.compression.techniques.reports import Reports
+from tests.support.processor import NEEDS_SEVEN_BITS
 
 STUDENT = {"width": 8, "layers": 1, "heads": 2, "feed_forward": 16}
 TRAINING = {
@@ -73,13 +74,16 @@ def quantised_by(candidate: Candidate, context: Context, **options: Any) -> Cand
 @pytest.fixture(scope="session")
 def int8(candidate: Candidate, shared_context: Context) -> Candidate:
     """The tiny original in int8, ranges measured as it runs."""
-    return quantised_by(candidate, shared_context, method="dynamic")
+    return quantised_by(candidate, shared_context, method="dynamic", reduce_range=NEEDS_SEVEN_BITS)
 
 
 @pytest.fixture(scope="session")
 def int8_static(candidate: Candidate, shared_context: Context) -> Candidate:
     """The tiny original in int8, ranges fixed on a calibration set."""
-    return quantised_by(candidate, shared_context, method="static", calibration_rows=200)
+    return quantised_by(
+        candidate, shared_context, method="static", calibration_rows=200,
+        reduce_range=NEEDS_SEVEN_BITS,
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -88,6 +92,7 @@ def int8_trained(candidate: Candidate, shared_context: Context) -> Candidate:
     return quantised_by(
         candidate, shared_context, method="qat", calibration_rows=200, batch_rows=64,
         max_positives=150, negatives_per_positive=1, pool_negatives=2_000,
+        reduce_range=NEEDS_SEVEN_BITS,
     )  # fmt: skip
 
 

@@ -458,6 +458,7 @@ async def test_what_came_while_a_refused_client_rested_has_waited_already(
         assert (await hasty.ask(post("/late", b""))).status == 429
         assert all(0.25 < seconds < 5.0 for seconds in waited if seconds)
         assert any(waited)
+        await asyncio.sleep(0.5)
         waited.clear()
         assert (await patient.ask(post("/late", b""))).status == 429
         assert set(waited) == {0.0}
@@ -859,6 +860,20 @@ async def test_nobody_rests_where_it_is_switched_off() -> None:
         for _ in range(50):
             assert (await client.ask(GET % b"shed")).status == 429
         assert port.watch.rests == 0
+
+
+async def test_a_client_that_goes_while_it_rests_keeps_nobody_from_being_woken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(resting, "WOKEN_PER_SECOND", 0.0)
+    async with opened(allowed=limits(rest_seconds=0.2)) as port:
+        gone, other = await port.client(), await port.client()
+        assert (await gone.ask((GET % b"shed") * 3)).status == 429
+        gone.vanish()
+        assert (await other.ask((GET % b"shed") * 4)).status == 429
+        assert [(await other.answer()).status for _ in range(3)] == [429] * 3
+        assert (await other.ask(GET % b"a")).status == 200
+        await eventually(lambda: port.watch.connected == 1)
 
 
 async def test_a_client_that_goes_while_it_rests_is_forgotten() -> None:
