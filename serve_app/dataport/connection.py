@@ -23,6 +23,9 @@ from serve_app.errors import BodyTimeoutError, LineFullError, RequestError
 _log = logging.getLogger("serve_app")
 
 _SHED = 429
+_SPARE = 0.25
+"""Of the line has to be free for those who rested: else they would mostly be refused twice."""
+
 _LINGER_SECONDS = 2.0
 """How long a client that was refused may go on sending: a reset would take its answer away."""
 
@@ -260,8 +263,8 @@ class Connection(asyncio.Protocol):
             self._leave()
             return False
         self._rested_seconds = 0.0
-        # One that came too early and would be let in now may ask again at once.
-        full = house.busy() and not house.has_line(0.0)
+        # One that came too early may ask again at once where it would surely be let in.
+        full = house.busy() and not house.has_line(_SPARE * limit_seconds)
         if full and house.rests(self):
             self._rest()
             return False
