@@ -456,12 +456,11 @@ async def test_what_came_while_a_refused_client_rested_has_waited_already(
         assert port.watch.rests == 2
         waited.clear()
         assert (await hasty.ask(post("/late", b""))).status == 429
-        assert all(0.25 < seconds < 5.0 for seconds in waited if seconds)
-        assert any(waited)
+        assert 0.25 < max(waited) < 5.0
         await asyncio.sleep(0.5)
         waited.clear()
         assert (await patient.ask(post("/late", b""))).status == 429
-        assert set(waited) == {0.0}
+        assert max(waited) < 0.25
 
 
 async def test_what_waited_too_long_is_refused_and_answered_when_it_is_asked_again(
