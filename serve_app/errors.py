@@ -246,6 +246,13 @@ class LineFullError(QueueFullError):
 
     reason = "line_full"
 
+    def __init__(self, max_wait_seconds: float) -> None:
+        super().__init__(
+            f"gateway: expected a turn within {max_wait_seconds:g} s, given more requests than are "
+            "answered in that time; ask again in 1 s",
+            retry_after_seconds=1,
+        )
+
 
 class DeadlineExceededError(ServingError):
     """The time limit passed, the caller's or the variant's, before there was an answer."""

@@ -39,6 +39,8 @@ class House(Protocol):
     application: Handler
     limits: Limits
     heads: Heads
+    line_full: LineFullError
+    """What those are told for whom there is no place in the line."""
     draining: bool
     crowded: bool
     """Whether there is room for no more connections, and others may wait for one."""
@@ -250,21 +252,16 @@ class Connection(asyncio.Protocol):
     def _shed(self, request: Request) -> bool:
         """Tell a client to come back later; whether to go on with what it has asked besides."""
         house, keep = self._house, self._keeps(request)
-        limit_seconds = house.limits.max_wait_seconds
-        error = LineFullError(
-            f"gateway: expected a turn within {limit_seconds:g} s, given more requests than are "
-            "answered in that time; ask again in 1 s"
-        )
         old = request.scope["http_version"] == "1.0"
-        self._transport.write(house.heads.refusal(error, close=not keep, old=old))
-        house.refused(error)
+        self._transport.write(house.heads.refusal(house.line_full, close=not keep, old=old))
+        house.refused(house.line_full)
         self._since = time.monotonic()
         if not keep:
             self._leave()
             return False
         self._rested_seconds = 0.0
         # One that came too early may ask again at once where it would surely be let in.
-        full = house.busy() and not house.has_line(_SPARE * limit_seconds)
+        full = house.busy() and not house.has_line(_SPARE * house.limits.max_wait_seconds)
         if full and house.rests(self):
             self._rest()
             return False

@@ -10,8 +10,8 @@ from typing import Generic, Protocol, TypeVar
 _WINDOW_SECONDS = 0.1
 _WEIGHT = 0.1
 """How fast the line moves is told anew so often, and so much of it by the last time. A pause of the
-process must not speak for a second: a line that is too short for a while makes many refusals, each
-of which takes a third of what an answer takes."""
+process must not speak for a second: a line that is too short for a while makes many refusals, and
+these take time as answers do."""
 
 _LEAST = 64
 """So many may always wait: that few are begun together."""

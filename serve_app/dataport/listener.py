@@ -64,6 +64,7 @@ class DataPort:
         self.application = application
         self.limits = limits
         self.heads = Heads()
+        self.line_full = LineFullError(limits.max_wait_seconds)
         self.draining = False
         self.crowded = False
         self._watch = watch

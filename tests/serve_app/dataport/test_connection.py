@@ -255,30 +255,31 @@ async def test_what_is_too_much_is_refused_before_its_turn_where_more_of_it_come
         assert application.asked == ["/wait"]
 
 
+async def half_asked(port: Port, cut: int) -> tuple[Client, bytes, Client]:
+    """A client that waits with a part of its request, the rest, and one that waits after it."""
+    client, next_one = await port.client(), await port.client()
+    request = post("/first", b"body")
+    client.send(request[:cut])
+    await asyncio.sleep(0.05)
+    next_one.send(post("/next", b""))
+    await asyncio.sleep(0.05)
+    return client, request[cut:], next_one
+
+
 @pytest.mark.parametrize("cut", [6, 40, -1])
 async def test_a_request_that_is_not_all_there_takes_nobodys_turn(cut: int) -> None:
     async with taken() as (port, application):
-        client, next_one = await port.client(), await port.client()
-        request = post("/slow", b"body")
-        client.send(request[:cut])
-        await asyncio.sleep(0.05)
-        next_one.send(post("/next", b""))
-        await asyncio.sleep(0.05)
+        client, rest, next_one = await half_asked(port, cut)
         application.gate.set()
         assert (await next_one.answer()).json()["path"] == "/next"
-        assert (await asked(client, request[cut:]))["body"] == "body"
+        assert (await asked(client, rest))["body"] == "body"
 
 
 @pytest.mark.parametrize("cut", [6, 40, -1])
 async def test_the_rest_of_a_request_may_come_while_it_waits(cut: int) -> None:
     async with taken() as (port, application):
-        client, next_one = await port.client(), await port.client()
-        request = post("/first", b"body")
-        client.send(request[:cut])
-        await asyncio.sleep(0.05)
-        next_one.send(post("/next", b""))
-        await asyncio.sleep(0.05)
-        client.send(request[cut:] + post("/second", b"more"))
+        client, rest, next_one = await half_asked(port, cut)
+        client.send(rest + post("/second", b"more"))
         await asyncio.sleep(0.05)
         application.gate.set()
         assert (await client.answer()).json()["body"] == "body"
