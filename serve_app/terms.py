@@ -23,8 +23,11 @@ CALLER_HEADER = b"x-slimserve-caller"
 _FORWARDED_HEADER = b"x-forwarded-for"
 _CALLER_CHARACTERS = 128
 
-_HEAD_START_SECONDS = 0.005
-"""Ray Serve has a timer for the same header and answers 408 without a word: be there before it."""
+_HEAD_START_SECONDS = 0.02
+_HEAD_START_SHARE = 0.1
+"""Ray Serve has a timer for the same header and answers 408 without a word: be there before it. A
+loop that was kept from running for longer finds both timers due, and Ray Serve's answer goes out.
+"""
 
 
 class Terms(NamedTuple):
@@ -57,7 +60,7 @@ def read_terms(
     header = headers.get(TIMEOUT_HEADER)
     if header is not None:
         seconds = check_timeout(header.decode("latin-1"), TIMEOUT_HEADER.decode())
-        deadline = min(deadline, started + seconds - min(_HEAD_START_SECONDS, seconds / 4))
+        deadline = min(deadline, started + seconds - min(_HEAD_START_SECONDS, _HEAD_START_SHARE * seconds))
     return Terms(_caller(headers, client), deadline)
 
 

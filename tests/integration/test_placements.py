@@ -137,11 +137,15 @@ def test_a_deadline_is_kept_and_nothing_is_computed_for_it(
     with busy(server, variant) as large:
         answer = server.infer(body, variant, **headers)
     assert set(large) == {200}
+    gained = counts.gained()
+    assert gained[f"batch_rows_sum {variant}"] == len(large) * LARGE_ROWS
+    if way == "header" and answer.status == 408:
+        # Ray Serve has a timer for the same header, and a starved loop finds both due at once.
+        assert gained["requests_total cancelled"] == 1
+        return
     assert answer.status == 504
     assert f"variant '{variant}' has no answer within the time" in answer.json()["error"]
-    gained = counts.gained()
     assert gained["requests_total deadline"] == gained["rejections_total deadline"] == 1
-    assert gained[f"batch_rows_sum {variant}"] == len(large) * LARGE_ROWS
 
 
 @pytest.mark.parametrize("value", ["0", "soon"])
