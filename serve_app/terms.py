@@ -60,7 +60,8 @@ def read_terms(
     header = headers.get(TIMEOUT_HEADER)
     if header is not None:
         seconds = check_timeout(header.decode("latin-1"), TIMEOUT_HEADER.decode())
-        deadline = min(deadline, started + seconds - min(_HEAD_START_SECONDS, _HEAD_START_SHARE * seconds))
+        head_start_seconds = min(_HEAD_START_SECONDS, _HEAD_START_SHARE * seconds)
+        deadline = min(deadline, started + seconds - head_start_seconds)
     return Terms(_caller(headers, client), deadline)
 
 

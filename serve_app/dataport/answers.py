@@ -8,7 +8,7 @@ from email.utils import formatdate
 from http import HTTPStatus
 
 from serve_app.asgi import Header
-from serve_app.errors import QueueFullError, RequestError
+from serve_app.errors import LineFullError, QueueFullError, RequestError
 from serve_app.protocol.messages import ErrorResponse, encode
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -19,18 +19,16 @@ _KEPT = b"connection: keep-alive\r\n"
 
 
 class Heads:
-    """Makes heads. The date in them is made once a second."""
+    """Makes heads, of one port's answers. The date in them is made once a second."""
 
     def __init__(self) -> None:
         self._second = -1
         self._starts: dict[int, bytes] = {}
+        self._repeated: dict[tuple[LineFullError, bool, bool], bytes] = {}
 
     def head(self, status: int, headers: Iterable[Header], *, close: bool, old: bool) -> bytes:
         """Everything before the body; `old` is HTTP/1.0, which closes unless it is told."""
-        second = int(time.time())
-        if second != self._second:
-            self._second = second
-            self._starts.clear()
+        self._look()
         start = self._starts.get(status)
         if start is None:
             start = self._starts[status] = self._start(status)
@@ -56,6 +54,22 @@ class Heads:
         if isinstance(error, QueueFullError):
             headers.append((b"retry-after", b"%d" % error.retry_after_seconds))
         return self.head(error.status, headers, close=close, old=old) + body
+
+    def repeated(self, error: LineFullError, *, close: bool, old: bool) -> bytes:
+        """See `refusal`. Made once a second, for thousands are told the same in it."""
+        self._look()
+        key = error, close, old
+        answer = self._repeated.get(key)
+        if answer is None:
+            answer = self._repeated[key] = self.refusal(error, close=close, old=old)
+        return answer
+
+    def _look(self) -> None:
+        second = int(time.time())
+        if second != self._second:
+            self._second = second
+            self._starts.clear()
+            self._repeated.clear()
 
     def _start(self, status: int) -> bytes:
         return f"{_LINES[status]}date: {formatdate(self._second, usegmt=True)}\r\n".encode()

@@ -131,15 +131,16 @@ class Connection(asyncio.Protocol):
         """See asyncio.Protocol."""
         if self._leaving or self._refusal is not None:
             return
-        incoming = self._incoming
-        if (
+        incoming, resting = self._incoming, self._resting
+        waits = resting or (
             self._answering is None
+            and not self._unwritable
             and self._house.has_line(self._rested_seconds)
-            and not (self._resting or self._unwritable)
-            and incoming.put_off(data)
-        ):
-            self._queued = True
-            self._house.waits(self)
+        )
+        if waits and incoming.put_off(data):
+            if not resting:
+                self._queued = True
+                self._house.waits(self)
             return
         try:
             incoming.feed(data)
@@ -147,9 +148,8 @@ class Connection(asyncio.Protocol):
             self._refusal = error
         self._next()
         # One that waits for its turn is listened to, for it may go.
-        if len(incoming.requests) > self._queued and not self._paused:
-            self._paused = True
-            self._transport.pause_reading()
+        if resting or len(incoming.requests) > self._queued:
+            self._pause()
 
     def eof_received(self) -> None:
         """The client sends no more, and is taken to be gone: the transport closes."""
@@ -253,7 +253,7 @@ class Connection(asyncio.Protocol):
         """Tell a client to come back later; whether to go on with what it has asked besides."""
         house, keep = self._house, self._keeps(request)
         old = request.scope["http_version"] == "1.0"
-        self._transport.write(house.heads.refusal(house.line_full, close=not keep, old=old))
+        self._transport.write(house.heads.repeated(house.line_full, close=not keep, old=old))
         house.refused(house.line_full)
         self._since = time.monotonic()
         if not keep:
@@ -268,7 +268,12 @@ class Connection(asyncio.Protocol):
         return not self._unwritable
 
     def _rest(self) -> None:
+        """What comes first meanwhile is kept as bytes; with more, TCP holds the client back."""
         self._resting = True
+        if self._asks():
+            self._pause()
+
+    def _pause(self) -> None:
         if not self._paused:
             self._paused = True
             self._transport.pause_reading()
@@ -330,16 +335,18 @@ class Connection(asyncio.Protocol):
         self._queued = False
         if self._leaving:
             return False
-        incoming = self._incoming
-        if incoming.unread:
-            try:
-                incoming.read()
-            except RequestError as error:
-                self._refusal = error
-        if incoming.requests:
+        self._read()
+        if self._incoming.requests:
             return True
         self._next()
         return False
+
+    def _read(self) -> None:
+        if self._incoming.unread:
+            try:
+                self._incoming.read()
+            except RequestError as error:
+                self._refusal = error
 
     def begin(self) -> None:
         """Pass the next request on."""
@@ -351,15 +358,20 @@ class Connection(asyncio.Protocol):
     def wake(self) -> None:
         """It has rested.
 
-        A request that came meanwhile has waited for that long, or nearly, and may have to be
-        refused once more: it would be answered too late.
+        A request that came meanwhile has waited since then, and may have to be refused once more:
+        it would be answered too late.
         """
         self._resting = False
         if self._leaving:
             return
-        now = time.monotonic()
-        self._rested_seconds = now - self._since if self._asks() or self._has_unread() else 0.0
-        self._since = now
+        self._since = time.monotonic()
+        came = self._incoming.came()
+        self._rested_seconds = 0.0 if came is None else time.perf_counter() - came
+        if self._incoming.unread and self._house.has_line(self._rested_seconds):
+            self._queued = True
+            self._house.waits(self)
+            return
+        self._read()
         self._next()
 
     def drain(self) -> None:

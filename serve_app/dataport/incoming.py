@@ -94,6 +94,13 @@ class Incoming:
         self.unread = data
         return True
 
+    def came(self) -> float | None:
+        """When the first of what is not taken came, `time.perf_counter()`; None: there is none."""
+        if self.requests:
+            received: float = self.requests[0].scope[RECEIVED]
+            return received
+        return self._received if self.unread else None
+
     def read(self) -> None:
         """What was put off. It counts as received when it came.
 
