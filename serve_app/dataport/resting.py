@@ -1,10 +1,11 @@
 """Clients that were told to come back later, and are not listened to until then.
 
-To refuse a request costs most of what it costs to answer a small model's: reading it, and writing
-that it was not answered. Clients that ask again at once, as many do whatever `Retry-After` says,
-would take a gateway's whole time. A connection that was refused is therefore not read for a while,
-and TCP holds its client back. So many are woken a second that refusing takes a few per cent of a
-core; the fewer rest, the sooner each is woken, and a single one hardly rests at all.
+To refuse a request costs a good part of what it costs to answer a small model's: reading it, and
+writing that it was not answered. Clients that ask again at once, as many do whatever `Retry-After`
+says, would take a gateway's whole time. What comes next over a connection that was refused is
+therefore kept as bytes for a while, and with more than that TCP holds the client back. So many are
+woken a second that refusing takes a few per cent of a core; the fewer rest, the sooner each is
+woken, and a single one hardly rests at all.
 """
 
 from __future__ import annotations

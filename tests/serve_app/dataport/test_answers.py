@@ -6,7 +6,7 @@ from http import HTTPStatus
 import pytest
 
 from serve_app.dataport.answers import Heads
-from serve_app.errors import BodyTooLargeError, HeadTooLargeError
+from serve_app.errors import BodyTooLargeError, HeadTooLargeError, LineFullError
 
 
 def lines(head: bytes) -> list[bytes]:
@@ -62,3 +62,19 @@ def test_a_refusal_is_an_error_like_the_gateways_and_the_last_answer() -> None:
         assert b"content-length: %d" % len(body) in head
         assert head.endswith(b"connection: close")
         assert body == b'{"error":"%s"}' % str(error).encode()
+
+
+@pytest.mark.parametrize("close", [False, True])
+@pytest.mark.parametrize("old", [False, True])
+def test_what_many_are_told_is_what_each_would_be_told(
+    monkeypatch: pytest.MonkeyPatch, close: bool, old: bool
+) -> None:
+    heads = Heads()
+    for second in (1.0, 1.9, 2.0):
+        monkeypatch.setattr("serve_app.dataport.answers.time.time", lambda second=second: second)
+        for error in (LineFullError(0.5), LineFullError(0.75)):
+            expected = Heads().refusal(error, close=close, old=old)
+            told = [heads.repeated(error, close=close, old=old) for _ in range(2)]
+            assert told == [expected, expected]
+            assert told[0] is told[1]
+            assert b"retry-after: 1\r\n" in expected

@@ -15,6 +15,7 @@ from serve_app.dataport import resting
 from serve_app.dataport.line import Line
 from tests.serve_app.dataport.ports import (
     GET,
+    HANG_SECONDS,
     Application,
     Client,
     Port,
@@ -464,6 +465,20 @@ async def test_what_came_while_a_refused_client_rested_has_waited_already(
         assert max(waited) < 0.25
 
 
+async def test_what_comes_late_in_a_rest_has_waited_from_then_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(resting, "WOKEN_PER_SECOND", 0.0)
+    async with crowded(rest_seconds=1.0) as (port, application, clients):
+        late = await port.client()
+        assert (await late.ask(post("/late", b""))).status == 429
+        await asyncio.sleep(0.8)
+        late.send(post("/late", b""))
+        application.gate.set()
+        assert [(await client.answer()).status for client in clients] == [200] * 65
+        assert (await late.answer()).status == 200
+
+
 async def test_what_waited_too_long_is_refused_and_answered_when_it_is_asked_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -842,6 +857,66 @@ async def test_a_client_that_was_told_to_come_back_is_read_later(
         for _ in range(2):
             assert (await client.ask(GET % b"shed")).status == 429
         assert application.begun_at[-1] - application.begun_at[-2] >= 0.39
+
+
+async def test_who_rests_and_sends_more_than_one_piece_is_held_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(resting, "WOKEN_PER_SECOND", 0.0)
+    size = 64 << 20
+    async with opened(allowed=limits(rest_seconds=HANG_SECONDS, max_body_bytes=size)) as port:
+        client = await port.client()
+        assert (await client.ask(GET % b"shed")).status == 429
+        client.send(post("/", b"a" * size))
+        sending = asyncio.ensure_future(client.writer.drain())
+        done, _ = await asyncio.wait((sending,), timeout=2.0)
+        assert not done
+        sending.cancel()
+        client.vanish()
+
+
+async def test_a_client_that_goes_while_it_rests_is_known_to_have_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(resting, "WOKEN_PER_SECOND", 0.0)
+    application = Application()
+    async with opened(application, limits(rest_seconds=HANG_SECONDS)) as port:
+        client = await port.client()
+        assert (await client.ask(GET % b"shed")).status == 429
+        client.send(post("/", b""))
+        await asyncio.sleep(0.05)
+        client.vanish()
+        await eventually(lambda: port.watch.connected == 0)
+        assert application.asked == ["/shed"]
+
+
+@pytest.mark.parametrize("cut", [6, 40, -1])
+async def test_a_request_that_came_in_part_while_its_client_rested_is_answered(
+    cut: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resting, "WOKEN_PER_SECOND", 0.0)
+    request = post("/late", b"body")
+    for pause_seconds in (0.0, 0.05, 0.4):
+        async with opened(allowed=limits(rest_seconds=0.2)) as port:
+            client = await port.client()
+            assert (await client.ask(GET % b"shed")).status == 429
+            client.send(request[:cut])
+            await asyncio.sleep(pause_seconds)
+            answer = await client.ask(request[cut:] + post("/more", b""))
+            assert answer.json()["body"] == "body"
+            assert (await client.answer()).json()["path"] == "/more"
+
+
+async def test_who_rests_through_a_part_of_a_request_has_its_whole_time_for_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(resting, "WOKEN_PER_SECOND", 0.0)
+    async with opened(allowed=limits(rest_seconds=1.0, body_timeout_seconds=0.5)) as port:
+        client = await port.client()
+        request = post("/late", b"body")
+        assert (await client.ask(GET % b"shed" + request[:40])).status == 429
+        await asyncio.sleep(1.1)
+        assert (await asked(client, request[40:]))["body"] == "body"
 
 
 async def test_a_mistake_after_a_rest_is_still_told(monkeypatch: pytest.MonkeyPatch) -> None:
