@@ -47,20 +47,34 @@ def serving(
     log.parent.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            shlex.split(command),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **(environment or {})},
-            start_new_session=True,
-        )
+        with _interruptible():
+            process = subprocess.Popen(
+                shlex.split(command),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **(environment or {})},
+                start_new_session=True,
+            )
         try:
             _wait_ready(process, ready_url, log, command)
             yield time.monotonic() - started
         finally:
             _stop(process)
             _wait_closed(ready_url, log)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """What is started inside listens to SIGINT, though a shell's background jobs do not."""
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    if ignored:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        if ignored:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _wait_ready(process: subprocess.Popen[bytes], url: str, log: Path, command: str) -> None:

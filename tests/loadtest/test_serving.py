@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import socket
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -46,6 +48,19 @@ def test_a_server_is_up_inside_and_gone_afterwards(tmp_path: Path) -> None:
 
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_a_server_is_interrupted_also_by_a_job_in_the_background(tmp_path: Path) -> None:
+    port, log = _free_port(), tmp_path / "server.log"
+    server = f"try:\n{textwrap.indent(SERVER, '    ')}\nexcept KeyboardInterrupt: print('bye')"
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with serving(_command(server, port), f"http://127.0.0.1:{port}/", log):
+            pass
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert log.read_text().endswith("bye\n")
 
 
 def test_a_server_that_ends_early_is_explained_with_its_last_words(tmp_path: Path) -> None:
