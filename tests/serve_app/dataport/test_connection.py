@@ -472,7 +472,7 @@ async def test_what_comes_late_in_a_rest_has_waited_from_then_on(
     async with crowded(rest_seconds=1.0) as (port, application, clients):
         late = await port.client()
         assert (await late.ask(post("/late", b""))).status == 429
-        await asyncio.sleep(0.8)
+        await asyncio.sleep(0.9)
         late.send(post("/late", b""))
         application.gate.set()
         assert [(await client.answer()).status for client in clients] == [200] * 65
