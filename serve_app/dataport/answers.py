@@ -28,7 +28,7 @@ class Heads:
 
     def head(self, status: int, headers: Iterable[Header], *, close: bool, old: bool) -> bytes:
         """Everything before the body; `old` is HTTP/1.0, which closes unless it is told."""
-        self._look()
+        self._forget_the_last_second()
         start = self._starts.get(status)
         if start is None:
             start = self._starts[status] = self._start(status)
@@ -57,14 +57,14 @@ class Heads:
 
     def repeated(self, error: LineFullError, *, close: bool, old: bool) -> bytes:
         """See `refusal`. Made once a second, for thousands are told the same in it."""
-        self._look()
+        self._forget_the_last_second()
         key = error, close, old
         answer = self._repeated.get(key)
         if answer is None:
             answer = self._repeated[key] = self.refusal(error, close=close, old=old)
         return answer
 
-    def _look(self) -> None:
+    def _forget_the_last_second(self) -> None:
         second = int(time.time())
         if second != self._second:
             self._second = second

@@ -139,8 +139,7 @@ class Connection(asyncio.Protocol):
         )
         if waits and incoming.put_off(data):
             if not resting:
-                self._queued = True
-                self._house.waits(self)
+                self._line_up()
             return
         try:
             incoming.feed(data)
@@ -230,8 +229,7 @@ class Connection(asyncio.Protocol):
                 self.begin()
                 return
             if house.has_line(waited_seconds):
-                self._queued = True
-                house.waits(self)
+                self._line_up()
                 return
             if not self._shed(requests.popleft()):
                 return
@@ -243,6 +241,10 @@ class Connection(asyncio.Protocol):
                 self._transport.write(CONTINUE)
             if self._paused:
                 self._listen()
+
+    def _line_up(self) -> None:
+        self._queued = True
+        self._house.waits(self)
 
     def _keeps(self, request: Request) -> bool:
         """Whether the connection stays after that answer: not for more than has been asked yet."""
@@ -368,8 +370,7 @@ class Connection(asyncio.Protocol):
         came = self._incoming.came()
         self._rested_seconds = 0.0 if came is None else time.perf_counter() - came
         if self._incoming.unread and self._house.has_line(self._rested_seconds):
-            self._queued = True
-            self._house.waits(self)
+            self._line_up()
             return
         self._read()
         self._next()

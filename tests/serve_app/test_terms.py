@@ -37,6 +37,14 @@ def test_the_shorter_limit_holds_and_counts_from_the_start() -> None:
     assert read_terms(header, None, 9.0, 100.0).deadline < 100.5
 
 
+@pytest.mark.parametrize(("header", "kept_seconds"), [(b"0.05", 0.005), (b"0.5", 0.02)])
+def test_a_tenth_of_the_header_s_limit_is_kept_for_the_way_back_and_20_ms_at_most(
+    header: bytes, kept_seconds: float
+) -> None:
+    terms = read_terms({b"x-request-timeout-seconds": header}, None, None, 100.0)
+    assert terms.deadline == pytest.approx(100.0 + float(header) - kept_seconds, abs=1e-9)
+
+
 @pytest.mark.parametrize(
     "value", ["", "soon", "nan", "inf", "0", "-1", 0, -0.5, math.nan, math.inf, True, None, [1]]
 )

@@ -33,6 +33,19 @@ async def asked(client: Client, data: bytes) -> Any:
     return answer.json()
 
 
+@pytest.fixture
+def rests_are_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody is woken before its time, however few rest."""
+    monkeypatch.setattr(resting, "WOKEN_PER_SECOND", 0.0)
+
+
+async def refused(port: Port) -> Client:
+    """A client that was told to come back later where too many wait, and rests."""
+    client = await port.client()
+    assert (await client.ask(post("/late", b""))).status == 429
+    return client
+
+
 # Requests and answers.
 
 
@@ -439,10 +452,10 @@ async def test_many_requests_of_one_client_are_all_refused_in_their_order() -> N
         assert application.asked == ["/wait", "/b"]
 
 
+@pytest.mark.usefixtures("rests_are_long")
 async def test_what_came_while_a_refused_client_rested_has_waited_already(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(resting, "WOKEN_PER_SECOND", 0.0)
     waited: list[float] = []
     has_room = Line.has_room
 
@@ -452,9 +465,7 @@ async def test_what_came_while_a_refused_client_rested_has_waited_already(
 
     monkeypatch.setattr(Line, "has_room", noted)
     async with crowded(rest_seconds=0.3) as (port, _, _clients):
-        hasty, patient = await port.client(), await port.client()
-        for client in (hasty, patient):
-            assert (await client.ask(post("/late", b""))).status == 429
+        hasty, patient = await refused(port), await refused(port)
         assert port.watch.rests == 2
         waited.clear()
         assert (await hasty.ask(post("/late", b""))).status == 429
@@ -465,13 +476,10 @@ async def test_what_came_while_a_refused_client_rested_has_waited_already(
         assert max(waited) < 0.25
 
 
-async def test_what_comes_late_in_a_rest_has_waited_from_then_on(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(resting, "WOKEN_PER_SECOND", 0.0)
+@pytest.mark.usefixtures("rests_are_long")
+async def test_what_comes_late_in_a_rest_has_waited_from_then_on() -> None:
     async with crowded(rest_seconds=1.0) as (port, application, clients):
-        late = await port.client()
-        assert (await late.ask(post("/late", b""))).status == 429
+        late = await refused(port)
         await asyncio.sleep(0.9)
         late.send(post("/late", b""))
         application.gate.set()
@@ -479,14 +487,10 @@ async def test_what_comes_late_in_a_rest_has_waited_from_then_on(
         assert (await late.answer()).status == 200
 
 
-async def test_what_waited_too_long_is_refused_and_answered_when_it_is_asked_again(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(resting, "WOKEN_PER_SECOND", 0.0)
+@pytest.mark.usefixtures("rests_are_long")
+async def test_what_waited_too_long_is_refused_and_answered_when_it_is_asked_again() -> None:
     async with crowded(rest_seconds=0.6) as (port, application, clients):
-        late, asking = await port.client(), await port.client()
-        for client in (late, asking):
-            assert (await client.ask(post("/late", b""))).status == 429
+        late, asking = await refused(port), await refused(port)
         late.send(post("/late", b""))
         asking.send(GET % b"health")
         application.gate.set()
@@ -497,13 +501,10 @@ async def test_what_waited_too_long_is_refused_and_answered_when_it_is_asked_aga
         assert (await late.ask(post("/late", b""))).status == 200
 
 
-async def test_what_waited_too_long_may_be_asked_again_at_once_where_there_is_room(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(resting, "WOKEN_PER_SECOND", 0.0)
+@pytest.mark.usefixtures("rests_are_long")
+async def test_what_waited_too_long_may_be_asked_again_at_once_where_there_is_room() -> None:
     async with crowded(rest_seconds=0.6) as (port, application, clients):
-        late = await port.client()
-        assert (await late.ask(post("/late", b""))).status == 429
+        late = await refused(port)
         late.send(post("/late", b""))
         application.gate.set()
         assert [(await client.answer()).status for client in clients] == [200] * 65
@@ -836,10 +837,8 @@ async def test_an_application_that_does_not_answer_costs_the_connection(
 # Rest.
 
 
-async def test_a_client_that_was_told_to_come_back_is_read_later(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(resting, "WOKEN_PER_SECOND", 0.0)
+@pytest.mark.usefixtures("rests_are_long")
+async def test_a_client_that_was_told_to_come_back_is_read_later() -> None:
     application = Application()
     async with opened(application, limits(rest_seconds=0.4)) as port:
         client, other = await port.client(), await port.client()
@@ -859,10 +858,8 @@ async def test_a_client_that_was_told_to_come_back_is_read_later(
         assert application.begun_at[-1] - application.begun_at[-2] >= 0.39
 
 
-async def test_who_rests_and_sends_more_than_one_piece_is_held_back(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(resting, "WOKEN_PER_SECOND", 0.0)
+@pytest.mark.usefixtures("rests_are_long")
+async def test_who_rests_and_sends_more_than_one_piece_is_held_back() -> None:
     size = 64 << 20
     async with opened(allowed=limits(rest_seconds=HANG_SECONDS, max_body_bytes=size)) as port:
         client = await port.client()
@@ -875,10 +872,8 @@ async def test_who_rests_and_sends_more_than_one_piece_is_held_back(
         client.vanish()
 
 
-async def test_a_client_that_goes_while_it_rests_is_known_to_have_gone(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(resting, "WOKEN_PER_SECOND", 0.0)
+@pytest.mark.usefixtures("rests_are_long")
+async def test_a_client_that_goes_while_it_rests_is_known_to_have_gone() -> None:
     application = Application()
     async with opened(application, limits(rest_seconds=HANG_SECONDS)) as port:
         client = await port.client()
@@ -891,10 +886,10 @@ async def test_a_client_that_goes_while_it_rests_is_known_to_have_gone(
 
 
 @pytest.mark.parametrize("cut", [6, 40, -1])
+@pytest.mark.usefixtures("rests_are_long")
 async def test_a_request_that_came_in_part_while_its_client_rested_is_answered(
-    cut: int, monkeypatch: pytest.MonkeyPatch
+    cut: int,
 ) -> None:
-    monkeypatch.setattr(resting, "WOKEN_PER_SECOND", 0.0)
     request = post("/late", b"body")
     for pause_seconds in (0.0, 0.05, 0.4):
         async with opened(allowed=limits(rest_seconds=0.2)) as port:
@@ -907,10 +902,8 @@ async def test_a_request_that_came_in_part_while_its_client_rested_is_answered(
             assert (await client.answer()).json()["path"] == "/more"
 
 
-async def test_who_rests_through_a_part_of_a_request_has_its_whole_time_for_the_others(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(resting, "WOKEN_PER_SECOND", 0.0)
+@pytest.mark.usefixtures("rests_are_long")
+async def test_who_rests_through_a_part_of_a_request_has_its_whole_time_for_the_others() -> None:
     async with opened(allowed=limits(rest_seconds=1.0, body_timeout_seconds=0.5)) as port:
         client = await port.client()
         request = post("/late", b"body")
@@ -919,8 +912,8 @@ async def test_who_rests_through_a_part_of_a_request_has_its_whole_time_for_the_
         assert (await asked(client, request[40:]))["body"] == "body"
 
 
-async def test_a_mistake_after_a_rest_is_still_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resting, "WOKEN_PER_SECOND", 0.0)
+@pytest.mark.usefixtures("rests_are_long")
+async def test_a_mistake_after_a_rest_is_still_told() -> None:
     async with opened(allowed=limits(rest_seconds=0.2)) as port:
         client = await port.client()
         client.send(GET % b"shed" + b"garbage\r\n\r\n")
@@ -937,10 +930,8 @@ async def test_nobody_rests_where_it_is_switched_off() -> None:
         assert port.watch.rests == 0
 
 
-async def test_a_client_that_goes_while_it_rests_keeps_nobody_from_being_woken(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(resting, "WOKEN_PER_SECOND", 0.0)
+@pytest.mark.usefixtures("rests_are_long")
+async def test_a_client_that_goes_while_it_rests_keeps_nobody_from_being_woken() -> None:
     async with opened(allowed=limits(rest_seconds=0.2)) as port:
         gone, other = await port.client(), await port.client()
         assert (await gone.ask((GET % b"shed") * 3)).status == 429
